@@ -1,0 +1,184 @@
+"""Every setting of a training run, typed and validated, with the reason for its default.
+
+Settings come from defaults, then a YAML file (`--config`), then `--set group.key=value`; what results is written to the
+run folder as `config.yaml`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from histoproto.errors import SettingError
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Group):
+    """What the network is shown."""
+
+    patch_size: Count | None = None
+    """Side of the square training patch in pixels; None: that of the first training image."""
+    mpp: Positive | None = None
+    """Physical scale of the patches in µm/px, where known; goes into the model, so that slides are read at it."""
+    validation_fraction: Fraction = 0.1
+    """Part of the training patches (whole groups) held out to choose the checkpoint and the gating thresholds by
+    their image labels; 0 keeps the last checkpoint and a threshold of 0.5."""
+    validate_with: Literal["labels", "masks"] = "labels"
+    """What chooses the checkpoint: image labels of the held-out part, or masks of the `val` folder (recorded)."""
+    stain_jitter: NonNegative = 0.15
+    """Optical density of each colour channel is scaled by 1 ± this, at random: stains differ between laboratories."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that load patches; None: one less than the cores at hand, at most 8."""
+
+
+class ModelSettings(_Group):
+    """The network. Enough to build it again before its weights are loaded."""
+
+    architecture: Literal["prototypes"] = "prototypes"
+    encoder: str = "tf_efficientnet_lite0"
+    """A timm model name (with `features_only`), or `mit_b0` … `mit_b5`."""
+    weights: str | None = "imagenet"
+    """`imagenet`: the published weights of that encoder; a path: a local weights file or folder; None: random."""
+    prototypes: Count = 10
+    """Prototypes per tissue, K."""
+    dimension: Count = 320
+    """Length of a prototype, D; the embedding size of the teacher when a similarity loss is used."""
+    merge: Literal["mean", "softmax", "logsumexp"] = "softmax"
+    """How a tissue's K maps become one in training (the paper: mean). At inference it is always the softmax-weighted
+    sum, except for `logsumexp`."""
+    pooling: Literal["mean", "logsumexp", "topk"] = "mean"
+    """How a map becomes the image's class logit (the paper: mean)."""
+
+
+class LossSettings(_Group):
+    """The three losses. Names and defaults as in the paper unless said otherwise."""
+
+    scale_weights: tuple[NonNegative, NonNegative, NonNegative] = (0.1, 1.0, 1.0)
+    """Weight of the classification loss at scales 2, 3, 4."""
+    diversity: NonNegative = 0.5
+    """lambda_div; 0 switches the regulariser off."""
+    diversity_temperature: Positive = 0.1
+    """T: at T = 1 the cosines are too flat for any gradient."""
+    similarity: NonNegative = 0.1
+    """lambda_sim; 0 switches the mask refiner off."""
+    refiner: Literal["image", "feature"] = "feature"
+    """`image`: the paper's, two teacher passes per (patch, prototype) pair; `feature`: pool one dense teacher map."""
+    teacher: str = "tf_efficientnet_lite0"
+    """The frozen image encoder of the mask refiner: `NAME` of a timm model, `NAME@PATH` with local weights."""
+    similarity_temperature: Positive = 0.07
+    mask_threshold: Fraction = 0.5
+    """alpha: a location belongs to a prototype's mask above this fraction of its map's maximum."""
+    activation_penalty: NonNegative = 0.0005
+    warmup: Fraction = 0.16
+    """Part of the iterations with the classification loss alone (the paper: 3000 of 18,700)."""
+    published: bool = False
+    """Compute the diversity loss as the published code does (twice-softmaxed, neighbour's region, raw prototypes)."""
+
+
+class TrainingSettings(_Group):
+    """Optimisation and hardware."""
+
+    epochs: Count = 6
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-4
+    prototype_learning_rate: Positive = 1e-3
+    """Prototypes start at unit norm and would hardly move at the encoder's rate in a short run."""
+    weight_decay: NonNegative = 1e-3
+    averaging: Fraction = 0.0
+    """Decay of the exponential moving average of the weights, which is what is saved; 0: none."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """`auto`: mixed bfloat16 on a GPU that has it, 32 bit elsewhere."""
+    accelerator: str = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    nodes: Count = 1
+    checkpoint_every: Count = 500
+    """Steps between two checkpoints for resuming (one is also written after each epoch)."""
+
+
+class InferenceSettings(_Group):
+    """From activation maps to masks. Saved with the model as its defaults; each can be overridden when predicting."""
+
+    fusion: Literal["raw", "minmax"] = "raw"
+    """`minmax` (the paper): ReLU and stretch each map to [0, 1] before the scales are fused."""
+    fusion_weights: tuple[NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.4)
+    """Weights of scales 2, 3, 4."""
+    background: Literal["none", "activation", "glass"] = "glass"
+    """`none`: every pixel gets a tissue; `activation` (the paper): (1 − max)^10; `glass`: bright, colourless pixels."""
+    views: Literal[1, 6] = 1
+    crf: bool = False
+
+
+class Settings(_Group):
+    """All settings of a run."""
+
+    method: str = "lpd"
+    seed: int = 0
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    inference: InferenceSettings = InferenceSettings()
+
+    def to_yaml(self) -> str:
+        """As YAML text that `load_settings` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_settings(file: Path | None = None, overrides: list[str] | None = None) -> Settings:
+    """Settings from defaults, a YAML file and `group.key=value` overrides (values in YAML notation), in that order.
+
+    Raises:
+        SettingError: a file that cannot be read, an unknown key, or a value of the wrong type or out of range.
+
+    >>> load_settings(overrides=["model.prototypes=3"]).model.prototypes
+    3
+    """
+    content: Any = {}
+    if file is not None:
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingError(f"the settings file {file} cannot be read as YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise SettingError(f"the settings file {file} must hold groups of keys, found {type(content).__name__}")
+    for override in overrides or []:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise SettingError(f"--set takes group.key=value, found {override!r}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingError(f"--set {override!r}: the value is no YAML: {error}") from error
+        *groups, last = key.split(".")
+        place = content
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise SettingError(f"--set {override!r}: {group!r} is no group of settings")
+        place[last] = value
+    return _validated(content)
+
+
+def _validated(content: dict[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            group: type[BaseModel] = Settings
+            for part in first["loc"][:-1]:
+                group = type(getattr(group(), str(part)))
+            raise SettingError(f"there is no setting {where!r}; there are {', '.join(group.model_fields)}") from error
+        raise SettingError(f"setting {where}: {first['msg']}, found {first['input']!r}") from error

@@ -1,0 +1,36 @@
+"""Errors that a user can cause, each of which says what was found, what was expected and how to mend it.
+
+The command line prints the sentence and exits with code 2; no traceback is shown for any of them.
+"""
+
+
+class HistoProtoError(Exception):
+    """Base of all errors that are a user's to mend. Its text is one clear sentence."""
+
+
+class SettingError(HistoProtoError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class TissueError(HistoProtoError):
+    """Tissue classes are malformed, or two sources disagree about them."""
+
+
+class DataError(HistoProtoError):
+    """A data folder, table or label is missing, malformed or in no known layout."""
+
+
+class ImageError(HistoProtoError):
+    """An image or mask cannot be read, or is not what was asked for."""
+
+
+class WeightsError(HistoProtoError):
+    """Weights are not at hand, cannot be read or do not fit the network."""
+
+
+class RunError(HistoProtoError):
+    """A run folder is missing, incomplete, or not the one a command may write to."""
+
+
+class OutputError(HistoProtoError):
+    """A result cannot be written where it should go."""

@@ -1,0 +1,159 @@
+"""The tissue classes of a data set: names, colours, index order and background.
+
+Inside HistoProto a *label map* is a uint8 array whose value is the index of the tissue, 0 … C − 1, and C for background
+(glass, or pixels excluded from scoring). Files may use other values; `TissueSet.encode` translates them on reading.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from histoproto.errors import TissueError
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_DEFAULT_COLOURS = ("#d62728", "#2ca02c", "#1f77b4", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
+_BACKGROUND_COLOUR = "#ffffff"
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """One tissue class: its name, its colour (`#rrggbb`) and its value in mask files (0 … 255)."""
+
+    name: str
+    colour: str
+    value: int
+
+
+@dataclass(frozen=True)
+class TissueSet:
+    """The tissues of a data set in index order, and the value that means background in its mask files.
+
+    >>> tissues = TissueSet.of("tumour", "stroma")
+    >>> len(tissues), tissues.background_index, tissues.names
+    (2, 2, ('tumour', 'stroma'))
+    """
+
+    tissues: tuple[Tissue, ...]
+    background: int
+
+    def __post_init__(self) -> None:
+        names = [tissue.name for tissue in self.tissues]
+        values = [tissue.value for tissue in self.tissues]
+        if not names:
+            raise TissueError("no tissue classes were given; name at least one")
+        if len(set(names)) < len(names) or not all(names):
+            raise TissueError(f"tissue names must be different and not empty, found {names}")
+        if len({*values, self.background}) < len(values) + 1:
+            raise TissueError(f"mask values must be different, found {values} and background {self.background}")
+        if not all(isinstance(value, int) and 0 <= value <= 255 for value in (*values, self.background)):
+            raise TissueError(f"mask values must be whole numbers from 0 to 255, found {values}, {self.background}")
+        for tissue in self.tissues:
+            if not _COLOUR.fullmatch(tissue.colour):
+                raise TissueError(f"the colour of {tissue.name!r} must look like '#1f77b4', found {tissue.colour!r}")
+
+    @classmethod
+    def of(cls, *names: str) -> TissueSet:
+        """Tissues with the default colours, mask values 0 … C − 1 and background C."""
+        count = len(_DEFAULT_COLOURS)
+        tissues = tuple(Tissue(name, _DEFAULT_COLOURS[i % count], i) for i, name in enumerate(names))
+        return cls(tissues, len(tissues))
+
+    @classmethod
+    def from_dict(cls, content: Any, source: str = "the tissue classes") -> TissueSet:
+        """From `{"classes": [{"name", "value", "colour"}, …], "background": int}`; value and colour may be left out.
+
+        Raises:
+            TissueError: the content has another form; `source` names it in the message.
+        """
+        try:
+            default = cls.of(*(str(entry["name"]) for entry in content["classes"])).tissues
+            tissues = tuple(
+                Tissue(plain.name, str(entry.get("colour", plain.colour)), entry.get("value", plain.value))
+                for entry, plain in zip(content["classes"], default, strict=True)
+            )
+            return cls(tissues, content.get("background", len(tissues)))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TissueError(
+                f"{source}: expected 'classes', a list of name, value and colour, and 'background', a mask value"
+            ) from error
+        except TissueError as error:
+            raise TissueError(f"{source}: {error}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> TissueSet:
+        """Read a `classes.yaml`."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise TissueError(f"{path} cannot be read as YAML: {error}") from error
+        return cls.from_dict(content, str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`."""
+        classes = [{"name": t.name, "value": t.value, "colour": t.colour} for t in self.tissues]
+        return {"classes": classes, "background": self.background}
+
+    def write(self, path: Path) -> None:
+        """Write a `classes.yaml`."""
+        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def __len__(self) -> int:
+        return len(self.tissues)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Tissue names in index order."""
+        return tuple(tissue.name for tissue in self.tissues)
+
+    @property
+    def background_index(self) -> int:
+        """The index of background in a label map: C."""
+        return len(self.tissues)
+
+    def index(self, name: str) -> int:
+        """The index of a tissue, by name."""
+        if name not in self.names:
+            raise TissueError(f"there is no tissue {name!r}; there are {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Colours as a (C + 1) × 3 uint8 array in index order, background (white) last."""
+        colours = [tissue.colour for tissue in self.tissues] + [_BACKGROUND_COLOUR]
+        return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], dtype=np.uint8)
+
+    def encode(self, mask: NDArray[np.uint8], source: str = "the mask") -> NDArray[np.uint8]:
+        """Mask file values (H × W) → label map of indices (H × W).
+
+        Raises:
+            TissueError: the mask holds a value that is neither a tissue nor background.
+        """
+        table = np.full(256, 255, dtype=np.uint8)
+        for index, tissue in enumerate(self.tissues):
+            table[tissue.value] = index
+        table[self.background] = self.background_index
+        known = [tissue.value for tissue in self.tissues] + [self.background]
+        unknown = sorted(set(np.unique(mask).tolist()) - set(known))
+        if unknown:
+            raise TissueError(f"{source} holds the values {unknown}, expected only {known} (see classes.yaml)")
+        return table[mask]
+
+    def decode(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Label map of indices → mask file values; the inverse of `encode`."""
+        return np.array([*(tissue.value for tissue in self.tissues), self.background], dtype=np.uint8)[labels]
+
+
+BCSS = TissueSet.of("tumour", "stroma", "lymphocytes", "necrosis")
+"""BCSS-WSSS (breast): order of the file-name label, background 4."""
+
+LUAD_HISTOSEG = TissueSet.of("tumour", "necrosis", "lymphocytes", "stroma")
+"""LUAD-HistoSeg (lung): order of the file-name label, background 4."""
+
+WSSS4LUAD = TissueSet.of("tumour", "stroma", "normal")
+"""WSSS4LUAD (lung): order of the file-name label, background 3."""
