@@ -1,0 +1,88 @@
+"""LPD: learnable prototypes with diversity regularisation, one stage (Le et al., arXiv 2512.05922)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from histoproto.config import Settings
+from histoproto.data.dataset import Sample
+from histoproto.errors import SettingError
+from histoproto.losses.classification import classification_loss
+from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
+from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
+from histoproto.methods.base import Method
+from histoproto.model.network import Activations, build_network
+from histoproto.model.teachers import Teacher
+
+
+class LPD(Method):
+    """L = L_cls + lambda_div · L_div + lambda_sim · L_sim; L_cls alone during the warm-up."""
+
+    def __init__(self, settings: Settings, tissues: int):
+        super().__init__(settings)
+        loss = settings.loss
+        self.network = build_network(settings.model, tissues)
+        self.teacher: Teacher | None = None
+        if loss.similarity > 0:
+            teacher = Teacher(loss.teacher)
+            if teacher.dimension != settings.model.dimension:
+                raise SettingError(
+                    f"model.dimension is {settings.model.dimension}, but the teacher {loss.teacher} embeds into "
+                    f"{teacher.dimension} numbers and prototypes share its space; "
+                    f"use --set model.dimension={teacher.dimension}"
+                )
+            if loss.refiner == "feature":
+                self.cached_teacher = teacher
+            else:
+                self.teacher = teacher
+        if loss.published and self.network.encoder.channels[-1] != settings.model.dimension:
+            raise SettingError(
+                f"loss.published compares raw prototypes with features and needs model.dimension="
+                f"{self.network.encoder.channels[-1]} for this encoder, found {settings.model.dimension}"
+            )
+
+    def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
+        """See `Method.losses`: classification, diversity, similarity and total."""
+        settings = self.settings.loss
+        out: Activations = self.network(batch["image"])
+        labels = batch["labels"]
+        losses = {"classification": classification_loss(out.logits, labels, settings.scale_weights)}
+        total = losses["classification"]
+        if progress >= settings.warmup:
+            if settings.diversity > 0:
+                losses["diversity"] = self._diversity(out, labels)
+                total = total + settings.diversity * losses["diversity"]
+            if settings.similarity > 0:
+                losses["similarity"] = self._similarity(out, batch)
+                total = total + settings.similarity * losses["similarity"]
+        return losses | {"total": total}
+
+    def _diversity(self, out: Activations, labels: Tensor) -> Tensor:
+        regions = pseudo_regions(out.merged[-1].detach(), labels)
+        if self.settings.loss.published:
+            return published_diversity_loss(out.features, self.network.bank.prototypes, regions)
+        return diversity_loss(out.cosines[-1], regions, self.settings.loss.diversity_temperature)
+
+    def _similarity(self, out: Activations, batch: Sample) -> Tensor:
+        settings = self.settings.loss
+        maps = out.maps[-1]
+        pairs = select_pairs(maps, batch["labels"])
+        if self.teacher is not None:
+            embedded = image_embeddings(maps, pairs, batch["image"], self.teacher, settings.mask_threshold)
+        else:
+            embedded = feature_embeddings(maps, pairs, batch["teacher"], settings.mask_threshold)
+        prototypes = self.network.bank.prototypes
+        loss = contrastive_loss(*embedded, pairs, prototypes, settings.similarity_temperature)
+        return loss + settings.activation_penalty * maps.float().mean()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Prototypes learn at their own rate; see `TrainingSettings.prototype_learning_rate`."""
+        training = self.settings.training
+        bank = self.network.bank.prototypes
+        rest = [p for p in self.network.parameters() if p is not bank and p.requires_grad]
+        return [
+            {"params": rest, "lr": training.learning_rate},
+            {"params": [bank], "lr": training.prototype_learning_rate, "weight_decay": 0.0},
+        ]

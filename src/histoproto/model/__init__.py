@@ -1,0 +1,1 @@
+"""Encoders, the prototype bank, the network that makes activation maps, teachers, and saving and loading."""

@@ -1,0 +1,84 @@
+"""The prototype bank and the activation maps it makes (LPD, arXiv 2512.05922, "prototype constructor")."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Merge = Literal["mean", "softmax", "logsumexp"]
+Pooling = Literal["mean", "logsumexp", "topk"]
+
+LOGIT_SCALE_LIMIT = 100.0
+TOPK_FRACTION = 0.25
+
+
+class PrototypeBank(nn.Module):
+    """C×K learnable prototypes of length D, with one projection g_s and one logit scale tau_s per scale.
+
+    g_s is Linear(D, D/2), ReLU, Linear(D/2, C_s). tau_s starts at 1/0.07 and is stored as its logarithm, so that it
+    stays positive; it is limited to 100, as in CLIP. Prototypes start at unit norm: drawn from N(0, 1) in hundreds of
+    dimensions they would have norm ~20, and AdamW, whose steps do not grow with them, would hardly turn them.
+    """
+
+    def __init__(self, tissues: int, prototypes: int, dimension: int, channels: tuple[int, ...]):
+        super().__init__()
+        self.prototypes = nn.Parameter(F.normalize(torch.randn(tissues, prototypes, dimension), dim=-1))
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(dimension, dimension // 2), nn.ReLU(), nn.Linear(dimension // 2, width))
+            for width in channels
+        )
+        self.log_scales = nn.Parameter(torch.full((len(channels),), math.log(1 / 0.07)))
+
+    def project(self) -> list[Tensor]:
+        """Prototypes in the feature space of each scale: a list of C×K×C_s."""
+        return [projection(self.prototypes) for projection in self.projections]
+
+    def scales(self) -> Tensor:
+        """Logit scales tau_s, one per scale, in (0, 100]."""
+        return self.log_scales.exp().clamp(max=LOGIT_SCALE_LIMIT)
+
+
+def cosine_maps(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosine between every location and every prototype.
+
+    Args:
+        features: B×D×h×w.
+        prototypes: C×K×D.
+
+    Returns:
+        B×C×K×h×w in [−1, 1]; 0 where a vector is zero.
+    """
+    features = F.normalize(features, dim=1)
+    prototypes = F.normalize(prototypes, dim=-1)
+    return torch.einsum("bdhw,ckd->bckhw", features, prototypes)
+
+
+def merge_prototypes(maps: Tensor, merge: Merge) -> Tensor:
+    """A tissue's K activation maps (B×C×K×h×w) as one class activation map (B×C×h×w).
+
+    `mean` is the paper's in training, `softmax` (weights: softmax of the maps over K) its choice at inference;
+    `logsumexp` is log of the mean of exp, another smooth maximum. All three are the identity for K = 1.
+    """
+    if merge == "mean":
+        return maps.mean(dim=2)
+    if merge == "softmax":
+        return (maps.softmax(dim=2) * maps).sum(dim=2)
+    return maps.logsumexp(dim=2) - math.log(maps.shape[2])
+
+
+def pool_maps(maps: Tensor, pooling: Pooling) -> Tensor:
+    """Class activation maps (B×C×h×w) → class logits (B×C).
+
+    `mean` (the paper's) is the spatial mean; `topk` the mean of the strongest quarter; `logsumexp` the log of the mean
+    of exp.
+    """
+    flat = maps.flatten(2)
+    if pooling == "mean":
+        return flat.mean(dim=2)
+    if pooling == "topk":
+        return flat.topk(max(1, round(TOPK_FRACTION * flat.shape[2])), dim=2).values.mean(dim=2)
+    return flat.logsumexp(dim=2) - math.log(flat.shape[2])
