@@ -1,0 +1,45 @@
+"""`histoproto train`: from a data folder to a run folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder; `histoproto data check DIR` describes it.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
+    method: Annotated[str | None, typer.Option(help="Method to train.", show_default="lpd")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML, e.g. a run's config.yaml.")] = (
+        None
+    ),
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be given many times.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.", show_default="0")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from RUN's last checkpoint, with its settings.")] = (
+        False
+    ),
+) -> None:
+    """Train a model on image-level labels.
+
+    Settings come from the defaults, then --config, then --set, e.g. --set model.prototypes=3 --set training.epochs=10.
+    """
+    from histoproto.config import load_settings
+
+    saved = out / "config.yaml"
+    if resume and config is None and saved.is_file():
+        config = saved
+    named = {"method": method, "seed": seed}
+    # JSON is YAML: quoting keeps a method called `null` or `1e3` a name.
+    first = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+    settings = load_settings(config, [*first, *(overrides or [])])
+
+    # Only now, so that a mistyped setting is answered at once.
+    from histoproto.training.run import train as run
+
+    folder = run(data, out, settings, resume=resume)
+    typer.echo(f"trained: {folder}\nnext: histoproto evaluate {folder} {data}")

