@@ -1,0 +1,28 @@
+"""Writing files so that no half one is ever found under its final name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from histoproto.errors import OutputError
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffix, that becomes `path` when the block ends without an error.
+
+    Raises:
+        OutputError: the folder cannot be made or written to, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

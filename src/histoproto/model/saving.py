@@ -1,0 +1,98 @@
+"""Saving and loading a trained network: `model.safetensors` and `model.json`, a model card that a machine can read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import save_file
+
+from histoproto import __version__
+from histoproto.config import InferenceSettings, ModelSettings
+from histoproto.errors import RunError, WeightsError
+from histoproto.files import replace_atomically
+from histoproto.model.network import PrototypeNetwork, build_network
+from histoproto.model.weights import read_state_dict
+from histoproto.tissue import TissueSet
+
+WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
+
+
+class ModelCard(BaseModel):
+    """Everything that must travel with the weights for them to be used rightly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    histoproto: str = __version__
+    """Version that wrote it."""
+    method: str
+    model: ModelSettings
+    inference: InferenceSettings
+    """Defaults for prediction."""
+    classes: dict[str, Any]
+    """Tissues, as in `classes.yaml`."""
+    patch_size: int
+    """Side in pixels of the patches it was trained on."""
+    mpp: float | None
+    """Their scale in µm/px, where known: slides are read at it."""
+    thresholds: tuple[float, ...]
+    """Per tissue: it counts as present in a patch from this probability, in [0, 1]."""
+    thresholds_from: str
+    """What the thresholds were calibrated on."""
+    checkpoint: str
+    """Which weights these are, and how they were chosen."""
+    normalisation: dict[str, list[float]]
+    """Mean and std of RGB in [0, 1]; applied inside the network, recorded for readers."""
+    encoder_licence: str
+    """Licence of the encoder's weights at the start of training."""
+    training_data: dict[str, Any]
+    """Layout, number of patches and fingerprint of the training data."""
+
+    @property
+    def tissues(self) -> TissueSet:
+        """The tissues, in index order."""
+        return TissueSet.from_dict(self.classes, CARD_FILE)
+
+
+def save_model(folder: Path, network: PrototypeNetwork, card: ModelCard) -> None:
+    """Write weights and card into `folder`, each under a temporary name first."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with replace_atomically(folder / WEIGHTS_FILE) as temporary:
+        save_file(state, temporary)
+    with replace_atomically(folder / CARD_FILE) as temporary:
+        temporary.write_text(card.model_dump_json(indent=2), encoding="utf-8")
+
+
+def load_card(folder: Path) -> ModelCard:
+    """The model card of a run folder.
+
+    Raises:
+        RunError: there is none, or it was written by something else.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise RunError(f"{folder} holds no trained model ({CARD_FILE} is missing); give the folder of a finished run")
+    try:
+        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (ValidationError, ValueError) as error:
+        raise RunError(f"{path} is no model card of HistoProto: {str(error).splitlines()[0]}") from error
+
+
+def load_model(folder: Path) -> tuple[PrototypeNetwork, ModelCard]:
+    """The trained network, in evaluation mode on the CPU, and its card.
+
+    Raises:
+        RunError: the folder holds no trained model.
+        WeightsError: the weights cannot be read or do not fit the card.
+    """
+    card = load_card(folder)
+    network = build_network(card.model.model_copy(update={"weights": None}), len(card.tissues))
+    state = read_state_dict(folder / WEIGHTS_FILE)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {error}".splitlines()[0]) from error
+    return network.eval().to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
