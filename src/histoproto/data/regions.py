@@ -1,0 +1,45 @@
+"""Region folders: annotated images of any size in `img/`, their masks in `mask/`, the tissues in `classes.yaml`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from histoproto.data.images import list_images
+from histoproto.errors import DataError
+from histoproto.tissue import TissueSet
+
+
+def find_tissues(regions: Path) -> TissueSet:
+    """The `classes.yaml` of a region folder, or of the folder above it.
+
+    Raises:
+        DataError: neither has one.
+    """
+    for folder in (regions, regions.resolve().parent):
+        if (folder / "classes.yaml").is_file():
+            return TissueSet.read(folder / "classes.yaml")
+    raise DataError(f"there is no classes.yaml in {regions} or above it; it names the tissues and their mask values")
+
+
+def find_regions(regions: Path) -> dict[str, tuple[Path, Path]]:
+    """Image and mask of each annotated region, by name, of a folder with `img/` and `mask/`.
+
+    Raises:
+        DataError: a folder is missing or empty, an image has no mask, or two have the same name.
+    """
+    for part in ("img", "mask"):
+        if not (regions / part).is_dir():
+            raise DataError(f"{regions} has no folder {part}/; a region folder holds img/, mask/ and classes.yaml")
+    images = list_images(regions / "img")
+    masks = {path.stem: path for path in list_images(regions / "mask")}
+    missing = [path.name for path in images if path.stem not in masks]
+    if not images:
+        raise DataError(f"{regions / 'img'} holds no images")
+    if missing:
+        raise DataError(f"{len(missing)} of {len(images)} images in {regions} have no mask, the first is {missing[0]}")
+    found = {path.stem: (path, masks[path.stem]) for path in images}
+    if len(found) < len(images):
+        double = Counter(path.stem for path in images).most_common(1)[0][0]
+        raise DataError(f"{regions / 'img'} holds more than one image named {double!r}; names must differ")
+    return found
