@@ -17,6 +17,20 @@ from histoproto.errors import DataError, SettingError
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+_SPLIT_NAME = re.compile(
+    r"(?:\d+[._ -]?)?(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?)|(?P<test>test(?:ing)?))"
+)
+
+
+def split_named(name: str) -> Split | None:
+    """The split that a folder or table cell means, however its data set spells it; None if it means none.
+
+    >>> [split_named(name) for name in ("1.training", "Valid", "testing", "mask")]
+    ['train', 'val', 'test', None]
+    """
+    match = _SPLIT_NAME.fullmatch(name.strip().lower())
+    return next((split for split in SPLITS if match[split]), None) if match else None
+
 
 def groups_from_table(table: Path, column: str, regions: Iterable[str]) -> dict[str, str]:
     """The group of each region from a CSV with the columns `image` (file name or stem) and `column`.
