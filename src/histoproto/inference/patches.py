@@ -1,0 +1,86 @@
+"""A batch of patches through the network: padding, views, fusion and gating."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from histoproto.config import InferenceSettings
+from histoproto.inference.fusion import Fusion, fuse_scales
+from histoproto.inference.gating import gate, gate_softly, present_tissues
+from histoproto.inference.views import mean_of_views
+from histoproto.model.network import PrototypeNetwork
+
+ENCODER_STRIDE = 32
+"""Sides are padded to a multiple of this, so that the cells of every feature map cover whole pixels."""
+
+
+class PatchMaps(NamedTuple):
+    """What is known about a batch of patches before labels are decided."""
+
+    scores: Tensor
+    """Fused and gated maps, B×C×H×W, finite: absent tissues are below all others (raw) or 0 (min–max)."""
+    foreground: Tensor | None
+    """Strongest fused min–max map of the present tissues, B×1×H×W in [0, 1], if background is found by activation."""
+    probabilities: Tensor
+    """Image-level probability of each tissue, B×C."""
+    present: Tensor
+    """Tissues that the labels or the classifier allow, B×C bool."""
+
+
+def patch_maps(
+    network: PrototypeNetwork,
+    images: Tensor,
+    settings: InferenceSettings,
+    thresholds: Tensor,
+    labels: Tensor | None = None,
+) -> PatchMaps:
+    """Maps of a batch of patches.
+
+    Args:
+        network: in evaluation mode, on the device of `images`.
+        images: B×3×H×W RGB in [0, 1], of any size; sides that do not fit the encoder are padded by reflection.
+        settings: `fusion`, `fusion_weights`, `background` and `views` are used here.
+        thresholds: gating thresholds, C, in probability.
+        labels: `oracle` labels, B×C bool; None: those that the classifier predicts.
+    """
+    height, width = images.shape[-2:]
+    padded = pad_to_stride(images)
+    size = (padded.shape[-2], padded.shape[-1])
+    by_activation = settings.background == "activation"
+    modes: list[Fusion] = [settings.fusion]
+    if by_activation and settings.fusion != "minmax":
+        modes.append("minmax")
+
+    def fuse(maps: tuple[Tensor, ...]) -> Tensor:
+        return torch.cat([fuse_scales(maps, size, settings.fusion_weights, mode) for mode in modes], dim=1)
+
+    fused, logits = mean_of_views(network.class_maps, fuse, padded, settings.views)
+    fused = fused[..., :height, :width]
+    probabilities = logits.sigmoid()
+    present = present_tissues(probabilities, thresholds) if labels is None else labels
+    scores, normalised = fused[:, : present.shape[1]], fused[:, -present.shape[1] :]
+    scores = gate_softly(scores, present) if settings.fusion == "raw" else gate(scores, present, 0.0)
+    foreground = gate(normalised, present, 0.0).amax(dim=1, keepdim=True) if by_activation else None
+    return PatchMaps(scores, foreground, probabilities, present)
+
+
+def as_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """B×H×W×3 uint8 → B×3×H×W float in [0, 1] on the device."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def pad_to_stride(images: Tensor, stride: int = ENCODER_STRIDE) -> Tensor:
+    """Pad B×3×H×W at the bottom and right, by reflection as often as it takes, to multiples of `stride`."""
+    rows, columns = (_reflected(length, -length % stride, images.device) for length in images.shape[-2:])
+    return images[..., rows[:, None], columns]
+
+
+def _reflected(length: int, extra: int, device: torch.device) -> Tensor:
+    """Indices 0 … length + extra − 1 folded into 0 … length − 1 (the edge pixel is not repeated)."""
+    index = torch.arange(length + extra, device=device) % max(1, 2 * length - 2)
+    return torch.where(index < length, index, 2 * length - 2 - index)

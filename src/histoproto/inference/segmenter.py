@@ -1,0 +1,215 @@
+"""`Segmenter`: the one object a user needs for prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from histoproto.config import InferenceSettings
+from histoproto.errors import SettingError
+from histoproto.inference.background import glass_mask, label_probabilities
+from histoproto.inference.crf import dense_crf
+from histoproto.inference.inputs import ImageLike, Pixels, as_image, check_labels, list_inputs, pick_device
+from histoproto.inference.patches import PatchMaps, as_batch, patch_maps
+from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
+from histoproto.inference.windows import Window, blend, window_grid
+from histoproto.model.network import PrototypeNetwork
+from histoproto.model.saving import ModelCard, load_model
+from histoproto.tissue import TissueSet
+
+WINDOWS_FROM = 1.5
+"""Images with a side above this many patch sizes are done in windows; smaller ones in one piece."""
+SAME_SCALE = 0.02
+"""Relative difference of µm/px below which an image is not resampled."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The result for one image."""
+
+    labels: Pixels
+    """H×W label map: 0 … C − 1 tissue, C background."""
+    scores: NDArray[np.float32]
+    """Fused and gated maps, C×H×W, before background, CRF and the choice of the highest."""
+    probabilities: NDArray[np.float32]
+    """Image-level probability of each tissue, C (in windows: the highest of any window)."""
+    tissues: TissueSet
+
+
+class Segmenter:
+    """A trained network, ready to segment images of any size.
+
+    Args:
+        network: as `load_model` gives it.
+        card: its model card; names the tissues, the patch size, the scale, the thresholds and the default settings.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` …
+
+    Labels are gated patch by patch: only tissues that the classifier finds in a patch (or that the user names with
+    `labels`) may appear in its mask. An image with a side above 1.5 patch sizes is done in overlapping windows of the
+    size of a patch, and each of them is gated by what is found in it.
+    """
+
+    def __init__(self, network: PrototypeNetwork, card: ModelCard, device: str = "auto"):
+        self.device = pick_device(device)
+        self.network = network.to(self.device).eval()
+        self.card = card
+        self.tissues = card.tissues
+        self.thresholds = torch.tensor(card.thresholds, device=self.device)
+
+    @classmethod
+    def load(cls, run: Path | str, device: str = "auto") -> Segmenter:
+        """From a run folder.
+
+        Raises:
+            RunError, WeightsError: see `load_model`.
+            SettingError: there is no such device.
+        """
+        return cls(*load_model(Path(run)), device)
+
+    def segment(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        labels: ArrayLike | None = None,
+        settings: InferenceSettings | None = None,
+        mpp: float | None = None,
+    ) -> Segmentation | list[Segmentation]:
+        """Segment one image or many.
+
+        Args:
+            images: H×W×3 uint8 RGB or the path of a file: one result. B×H×W×3, a folder or a list: a list of results.
+            labels: 0/1 for each tissue that is in the image (`oracle`), C or B×C; None: the classifier decides.
+            settings: None: those saved with the model.
+            mpp: µm/px of the images; they are resampled to the scale of the model, and the results back.
+
+        Raises:
+            ImageError: an array of another type or shape, or a file that cannot be read.
+            SettingError: labels of another shape, or a scale for a model that does not know its own.
+            DataError: a folder without images.
+        """
+        many, single = list_inputs(images)
+        rows = None if labels is None else check_labels([labels] if single else labels, len(many), len(self.tissues))
+        results = list(self.stream(many, rows, settings, mpp))
+        return results[0] if single else results
+
+    def stream(
+        self,
+        images: Iterable[ImageLike],
+        labels: Iterable[ArrayLike] | None = None,
+        settings: InferenceSettings | None = None,
+        mpp: float | None = None,
+        batch_size: int = 16,
+    ) -> Iterator[Segmentation]:
+        """Segment any number of images one after the other; memory does not grow with their number.
+
+        Neighbours of one size, no larger than a patch, go through the network together, `batch_size` at a time.
+        Otherwise as `segment`.
+        """
+        if mpp is not None and mpp <= 0:
+            raise SettingError(f"the µm/px of images must be above 0, found {mpp}")
+        if mpp is not None and self.card.mpp is None:
+            raise SettingError(
+                "the model does not know its own µm/px, so images cannot be resampled to it; leave mpp out, or train "
+                "with data.mpp"
+            )
+        settings = settings or self.card.inference
+        queue: list[tuple[Pixels, NDArray[np.bool_] | None, tuple[int, int]]] = []
+        for value, row in zip(images, repeat(None) if labels is None else labels, strict=labels is not None):
+            image = as_image(value)
+            label = None if row is None else check_labels([row], 1, len(self.tissues))[0]
+            scaled = self._at_own_scale(image, mpp)
+            if queue and (len(queue) == batch_size or scaled.shape != queue[0][0].shape or self._large(scaled)):
+                yield from self._flush(queue, settings)
+                queue = []
+            queue.append((scaled, label, image.shape[:2]))
+        if queue:
+            yield from self._flush(queue, settings)
+
+    def _large(self, image: Pixels) -> bool:
+        return bool(max(image.shape[:2]) > WINDOWS_FROM * self.card.patch_size)
+
+    def _at_own_scale(self, image: Pixels, mpp: float | None) -> Pixels:
+        factor = 1.0 if mpp is None or self.card.mpp is None else mpp / self.card.mpp
+        if abs(factor - 1) < SAME_SCALE:
+            return image
+        height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+        return resample_image(image, (height, width))
+
+    def _flush(
+        self, queue: list[tuple[Pixels, NDArray[np.bool_] | None, tuple[int, int]]], settings: InferenceSettings
+    ) -> Iterator[Segmentation]:
+        images, rows, sizes = zip(*queue, strict=True)
+        labels = None if rows[0] is None else torch.from_numpy(np.stack(rows)).to(self.device)
+        for result, size in zip(self._segment(np.stack(images), settings, labels), sizes, strict=True):
+            if result.labels.shape != size:
+                labels_there, scores_there = resample_labels(result.labels, size), resample_scores(result.scores, size)
+                result = replace(result, labels=labels_there, scores=scores_there)
+            yield result
+
+    @torch.inference_mode()
+    def _segment(self, images: Pixels, settings: InferenceSettings, labels: Tensor | None) -> list[Segmentation]:
+        """Images of one size, B×H×W×3, at the scale of the model; only one of them if they are large."""
+        height, width = images.shape[1:3]
+        windowed = self._large(images[0])
+        if windowed:
+            windows = window_grid(height, width, self.card.patch_size, max(1, self.card.patch_size // 2))
+            maps = self._windowed(images[0], windows, settings, labels)
+        else:
+            maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
+        chances = label_probabilities(
+            maps.scores, maps.present, logits=settings.fusion == "raw", foreground=maps.foreground
+        )
+        if settings.crf:
+            pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+            if windowed:
+                chances = blend(crf_on(pixels, chances, self.device), windows, batch_size=4)[None]
+            else:
+                chances = dense_crf(pixels.to(self.device), chances)
+        decided = chances.argmax(dim=1).to(torch.uint8)
+        if maps.foreground is None:  # nothing is allowed, so nothing is there
+            decided[~maps.present.any(dim=1)] = self.tissues.background_index
+        masks = decided.cpu().numpy()
+        if settings.background == "glass":
+            masks[glass_mask(images)] = self.tissues.background_index
+        scores = maps.scores.float().cpu().numpy()
+        probabilities = maps.probabilities.float().cpu().numpy()
+        return [Segmentation(*each, self.tissues) for each in zip(masks, scores, probabilities, strict=True)]
+
+    def _windowed(
+        self, image: Pixels, windows: list[Window], settings: InferenceSettings, labels: Tensor | None
+    ) -> PatchMaps:
+        """Maps of one large image on the CPU, blended from those of its windows, which are gated one by one."""
+        probabilities, present = [], []
+
+        def predict(batch: Sequence[Window]) -> Tensor:
+            pixels = as_batch(np.stack([image[window.place] for window in batch]), self.device)
+            named = None if labels is None else labels.expand(len(batch), -1)
+            maps = patch_maps(self.network, pixels, settings, self.thresholds, named)
+            probabilities.append(maps.probabilities.cpu())
+            present.append(maps.present.cpu())
+            return maps.scores if maps.foreground is None else torch.cat([maps.scores, maps.foreground], dim=1)
+
+        blended = blend(predict, windows, batch_size=16)[None]
+        scores, foreground = blended[:, : len(self.tissues)], blended[:, len(self.tissues) :]
+        return PatchMaps(
+            scores,
+            foreground if settings.background == "activation" else None,
+            torch.cat(probabilities).amax(dim=0, keepdim=True),
+            torch.cat(present).any(dim=0, keepdim=True),
+        )
+
+
+def crf_on(pixels: Tensor, chances: Tensor, device: torch.device) -> Callable[[Sequence[Window]], Tensor]:
+    """The dense CRF of a large image (1×3×H×W and 1×L×H×W), as a function of windows to be blended."""
+
+    def refine(windows: Sequence[Window]) -> Tensor:
+        cuts = (torch.cat([whole[:, :, *window.place] for window in windows]) for whole in (pixels, chances))
+        return dense_crf(*(cut.to(device) for cut in cuts))
+
+    return refine
