@@ -1,0 +1,1 @@
+"""Evaluation: confusion matrix and scores, boundary scores, protocols, prototype measures."""
