@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from histoproto.data.groups import SPLITS, Split, prove_disjoint
 from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
 from histoproto.data.names import group_of, patch_name
 from histoproto.data.regions import find_regions, find_tissues
+from histoproto.data.staging import refuse_if_filled, staged_folder
 from histoproto.errors import DataError, ImageError, OutputError, SettingError
 from histoproto.tissue import TissueSet
 
@@ -111,7 +110,7 @@ def cut_regions(
     wanted = [name for name in SPLITS if name in side.values()]
     _check_output(out, tissues, wanted)
     report = CutReport(tissues, len(found), labels={name: Counter() for name in wanted})
-    with _staging(out) as part:
+    with staged_folder(out) as part:
         for name, (image, mask) in found.items():
             stride = settings.stride if groups is None or side[name] == "train" else settings.test_stride
             _cut_region(name, image, mask, part, side[name], stride or settings.size, settings, report)
@@ -159,32 +158,9 @@ def _cut_region(
 
 def _check_output(out: Path, tissues: TissueSet, splits: list[Split]) -> None:
     for split in splits:
-        path = out / split
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise OutputError(f"{path} is there already and not empty; remove it or choose another folder")
+        refuse_if_filled(out / split)
     if (out / "classes.yaml").exists() and TissueSet.read(out / "classes.yaml") != tissues:
         raise OutputError(f"{out / 'classes.yaml'} names other tissues than the regions; choose another folder")
-
-
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """A hidden folder inside `out` whose content is moved into `out` on success and removed otherwise."""
-    new = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cut-", dir=out) as part:
-            yield Path(part)
-            for item in sorted(Path(part).iterdir()):
-                target = out / item.name
-                if item.is_dir() and target.is_dir():
-                    target.rmdir()  # empty, as checked; not every system renames onto a folder
-                item.replace(target)
-    except OSError as error:
-        raise OutputError(f"the folder {out} cannot be written: {error.strerror or error}") from error
-    finally:
-        if new:
-            with suppress(OSError):  # not empty after success
-                out.rmdir()
 
 
 def _regions_in(folder: Path) -> set[str]:
