@@ -68,7 +68,10 @@ class PrototypeMeasures:
     """
 
     def __init__(self, tissues: int, prototypes: int):
-        self.overlap, self.coverage = torch.zeros(tissues, dtype=torch.float64), torch.zeros(tissues, dtype=torch.float64)
+        self.overlap, self.coverage = (
+            torch.zeros(tissues, dtype=torch.float64),
+            torch.zeros(tissues, dtype=torch.float64),
+        )
         self.patches = torch.zeros(tissues, dtype=torch.int64)
         self.wins = torch.zeros(tissues, prototypes, dtype=torch.int64)
         self.values: list[Tensor] = []

@@ -13,6 +13,7 @@ from histoproto.errors import SettingError
 from histoproto.inference.gating import gate
 
 Fusion = Literal["raw", "minmax"]
+Ranges = list[tuple[Tensor, Tensor]]
 
 
 def fuse_scales(
@@ -21,6 +22,7 @@ def fuse_scales(
     weights: Sequence[float],
     mode: Fusion,
     present: Tensor | None = None,
+    ranges: Ranges | None = None,
 ) -> Tensor:
     """Weighted mean of the maps of several scales, upsampled bilinearly (corners not aligned).
 
@@ -30,6 +32,7 @@ def fuse_scales(
         weights: one per scale, not negative; only their ratio matters.
         mode: `raw` fuses the maps as they are; `minmax` (LPD, arXiv 2512.05922) stretches each to [0, 1] first.
         present: B×C bool; absent tissues get −inf (`raw`) or 0 (`minmax`).
+        ranges: for `minmax`, what becomes 0 and 1; None: the lowest and highest value of each map.
 
     Returns:
         B×C×H×W.
@@ -42,7 +45,7 @@ def fuse_scales(
             f"fusion takes one weight for each of {len(maps)} scales, not all of them 0, found {tuple(weights)}"
         )
     if mode == "minmax":
-        maps = [minmax(scale) for scale in maps]
+        maps = [minmax(scale, *(ranges[index] if ranges else ())) for index, scale in enumerate(maps)]
     fused = torch.zeros((), device=maps[0].device)
     for scale, weight in zip(maps, weights, strict=True):
         upsampled = F.interpolate(scale.float(), size, mode="bilinear", align_corners=False)
@@ -50,9 +53,38 @@ def fuse_scales(
     return fused if present is None else gate(fused, present, -torch.inf if mode == "raw" else 0.0)
 
 
-def minmax(maps: Tensor) -> Tensor:
-    """ReLU, then each map of each tissue (B×C×h×w) stretched to [0, 1]; a flat map gives zeros."""
+def minmax(maps: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    """ReLU, then each map of each tissue (B×C×h×w) stretched to [0, 1]; a flat map gives zeros.
+
+    `low` and `high` (B×C×1×1), if given, become 0 and 1, and what is beyond them is cut off.
+    """
     maps = maps.float().relu()
-    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
+    low = maps.amin(dim=(2, 3), keepdim=True) if low is None else low
+    high = maps.amax(dim=(2, 3), keepdim=True) if high is None else high
     span = high - low
-    return torch.where(span > 0, (maps - low) / span.where(span > 0, 1), 0)
+    return torch.where(span > 0, (maps - low) / span.where(span > 0, 1), 0).clamp(0, 1)
+
+
+def widen_ranges(ranges: Ranges | None, maps: Sequence[Tensor], present: Tensor) -> Ranges:
+    """The lowest and highest value (after ReLU) of each tissue at each scale, over windows of one image.
+
+    A window that shows a single tissue says nothing about what is low for it; all windows together do.
+
+    Args:
+        ranges: of the windows before; None for the first.
+        maps: one B×C×h_s×w_s per scale, for B windows.
+        present: B×C bool; windows without a tissue do not count for it.
+
+    Returns:
+        Per scale (low, high), 1×C×1×1 each; infinite, low above high, for a tissue that is in no window yet.
+    """
+    widened = []
+    absent = ~present[:, :, None, None]
+    for index, scale in enumerate(maps):
+        values = scale.float().relu()
+        low = values.masked_fill(absent, torch.inf).amin(dim=(0, 2, 3))[None, :, None, None]
+        high = values.masked_fill(absent, -torch.inf).amax(dim=(0, 2, 3))[None, :, None, None]
+        if ranges:
+            low, high = torch.minimum(low, ranges[index][0]), torch.maximum(high, ranges[index][1])
+        widened.append((low, high))
+    return widened

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,10 @@ from histoproto.errors import DataError, ImageError, SettingError
 
 Pixels = NDArray[np.uint8]
 ImageLike = Pixels | str | Path
+Key = TypeVar("Key")
+
+CHUNK_IMAGES = 16
+CHUNK_PIXELS = 2**24
 
 
 def pick_device(name: str) -> torch.device:
@@ -79,3 +83,19 @@ def check_labels(labels: Any, count: int, tissues: int) -> NDArray[np.bool_]:
     if rows.shape != (count, tissues) or not np.isin(rows, (0, 1)).all():
         raise SettingError(f"expected labels of 0 and 1 for {count} × {tissues} (images × tissues), found {rows.shape}")
     return rows.astype(np.bool_)
+
+
+def in_chunks(images: Iterable[tuple[Key, Pixels]]) -> Iterator[list[tuple[Key, Pixels]]]:
+    """Images (each with whatever belongs to it) in lists that are worth a batch and fit into memory.
+
+    A list ends at 16 images or 16 million pixels, so that a single huge image is alone.
+    """
+    chunk: list[tuple[Key, Pixels]] = []
+    for key, image in images:
+        pixels = sum(other.shape[0] * other.shape[1] for _, other in chunk) + image.shape[0] * image.shape[1]
+        if chunk and (len(chunk) == CHUNK_IMAGES or pixels > CHUNK_PIXELS):
+            yield chunk
+            chunk = []
+        chunk.append((key, image))
+    if chunk:
+        yield chunk

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
-from histoproto.inference.fusion import Fusion, fuse_scales
+from histoproto.inference.fusion import Fusion, Ranges, fuse_scales, widen_ranges
 from histoproto.inference.gating import gate, gate_softly, present_tissues
 from histoproto.inference.views import mean_of_views
 from histoproto.model.network import PrototypeNetwork
@@ -38,6 +38,7 @@ def patch_maps(
     settings: InferenceSettings,
     thresholds: Tensor,
     labels: Tensor | None = None,
+    ranges: Ranges | None = None,
 ) -> PatchMaps:
     """Maps of a batch of patches.
 
@@ -47,6 +48,7 @@ def patch_maps(
         settings: `fusion`, `fusion_weights`, `background` and `views` are used here.
         thresholds: gating thresholds, C, in probability.
         labels: `oracle` labels, B×C bool; None: those that the classifier predicts.
+        ranges: for min–max maps; None: those of each patch.
     """
     height, width = images.shape[-2:]
     padded = pad_to_stride(images)
@@ -57,7 +59,9 @@ def patch_maps(
         modes.append("minmax")
 
     def fuse(maps: tuple[Tensor, ...]) -> Tensor:
-        return torch.cat([fuse_scales(maps, size, settings.fusion_weights, mode) for mode in modes], dim=1)
+        return torch.cat(
+            [fuse_scales(maps, size, settings.fusion_weights, mode, ranges=ranges) for mode in modes], dim=1
+        )
 
     fused, logits = mean_of_views(network.class_maps, fuse, padded, settings.views)
     fused = fused[..., :height, :width]
@@ -67,6 +71,16 @@ def patch_maps(
     scores = gate_softly(scores, present) if settings.fusion == "raw" else gate(scores, present, 0.0)
     foreground = gate(normalised, present, 0.0).amax(dim=1, keepdim=True) if by_activation else None
     return PatchMaps(scores, foreground, probabilities, present)
+
+
+def add_ranges(
+    ranges: Ranges | None, network: PrototypeNetwork, images: Tensor, thresholds: Tensor, labels: Tensor | None
+) -> Ranges:
+    """The ranges of activation maps, widened by those of some windows of an image (arguments as in `patch_maps`)."""
+    out = network.class_maps(pad_to_stride(images))
+    return widen_ranges(
+        ranges, out.maps, present_tissues(out.logits.sigmoid(), thresholds) if labels is None else labels
+    )
 
 
 def as_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -17,9 +17,10 @@ from histoproto.errors import SettingError
 from histoproto.inference.background import glass_mask, label_probabilities
 from histoproto.inference.crf import dense_crf
 from histoproto.inference.inputs import ImageLike, Pixels, as_image, check_labels, list_inputs, pick_device
-from histoproto.inference.patches import PatchMaps, as_batch, patch_maps
+from histoproto.inference.large import windowed_crf, windowed_maps
+from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
-from histoproto.inference.windows import Window, blend, window_grid
+from histoproto.inference.windows import window_grid
 from histoproto.model.network import PrototypeNetwork
 from histoproto.model.saving import ModelCard, load_model
 from histoproto.tissue import TissueSet
@@ -159,7 +160,7 @@ class Segmenter:
         windowed = self._large(images[0])
         if windowed:
             windows = window_grid(height, width, self.card.patch_size, max(1, self.card.patch_size // 2))
-            maps = self._windowed(images[0], windows, settings, labels)
+            maps = windowed_maps(self.network, images[0], windows, settings, self.thresholds, labels)
         else:
             maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
         chances = label_probabilities(
@@ -168,7 +169,7 @@ class Segmenter:
         if settings.crf:
             pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
             if windowed:
-                chances = blend(crf_on(pixels, chances, self.device), windows, batch_size=4)[None]
+                chances = windowed_crf(pixels, chances, windows, self.device)
             else:
                 chances = dense_crf(pixels.to(self.device), chances)
         decided = chances.argmax(dim=1).to(torch.uint8)
@@ -180,36 +181,3 @@ class Segmenter:
         scores = maps.scores.float().cpu().numpy()
         probabilities = maps.probabilities.float().cpu().numpy()
         return [Segmentation(*each, self.tissues) for each in zip(masks, scores, probabilities, strict=True)]
-
-    def _windowed(
-        self, image: Pixels, windows: list[Window], settings: InferenceSettings, labels: Tensor | None
-    ) -> PatchMaps:
-        """Maps of one large image on the CPU, blended from those of its windows, which are gated one by one."""
-        probabilities, present = [], []
-
-        def predict(batch: Sequence[Window]) -> Tensor:
-            pixels = as_batch(np.stack([image[window.place] for window in batch]), self.device)
-            named = None if labels is None else labels.expand(len(batch), -1)
-            maps = patch_maps(self.network, pixels, settings, self.thresholds, named)
-            probabilities.append(maps.probabilities.cpu())
-            present.append(maps.present.cpu())
-            return maps.scores if maps.foreground is None else torch.cat([maps.scores, maps.foreground], dim=1)
-
-        blended = blend(predict, windows, batch_size=16)[None]
-        scores, foreground = blended[:, : len(self.tissues)], blended[:, len(self.tissues) :]
-        return PatchMaps(
-            scores,
-            foreground if settings.background == "activation" else None,
-            torch.cat(probabilities).amax(dim=0, keepdim=True),
-            torch.cat(present).any(dim=0, keepdim=True),
-        )
-
-
-def crf_on(pixels: Tensor, chances: Tensor, device: torch.device) -> Callable[[Sequence[Window]], Tensor]:
-    """The dense CRF of a large image (1×3×H×W and 1×L×H×W), as a function of windows to be blended."""
-
-    def refine(windows: Sequence[Window]) -> Tensor:
-        cuts = (torch.cat([whole[:, :, *window.place] for window in windows]) for whole in (pixels, chances))
-        return dense_crf(*(cut.to(device) for cut in cuts))
-
-    return refine

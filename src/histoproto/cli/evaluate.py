@@ -1,0 +1,126 @@
+"""`histoproto evaluate`: scores of a trained model on masked patches, each with its protocol."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from histoproto.cli.predict import Background, Fusion, given
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Labels(StrEnum):
+    """See `Protocol.labels`."""
+
+    PREDICTED = "predicted"
+    ORACLE = "oracle"
+
+
+class Treatment(StrEnum):
+    """See `Protocol.background`."""
+
+    IGNORED = "ignored"
+    COUNTED = "counted"
+
+
+class Part(StrEnum):
+    """Splits of a data folder."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder with masks.")],
+    protocol: Annotated[str, typer.Option(help="honest, paper or all.")] = "honest",
+    split: Annotated[Part, typer.Option(help="Which patches.")] = Part.TEST,
+    labels: Annotated[Labels | None, typer.Option(help="Tissues a mask may show.", show_default="protocol's")] = None,
+    background: Annotated[
+        Treatment | None, typer.Option(help="Pixels of true background.", show_default="protocol's")
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="protocol's")] = None,
+    crf: Annotated[bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="protocol's")] = (
+        None
+    ),
+    fusion: Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="protocol's")] = None,
+    find_background: Annotated[
+        Background | None, typer.Option(help="How masks find background.", show_default="protocol's")
+    ] = None,
+    groups: Annotated[bool, typer.Option("--groups", help="Also keep a confusion matrix per region.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Score a model and add the numbers to RUN/metrics.json.
+
+    `honest`: the classifier decides which tissues a mask may show, background is left out, one view, no CRF. `paper`:
+    tissues of the true mask, background counted, six views, CRF. The other options change one part of a protocol.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from histoproto.evaluation.protocols import PROTOCOLS, find_protocol
+    from histoproto.evaluation.protocols import evaluate as measure
+
+    changes = given(
+        labels=labels, background=background, views=views, crf=crf, fusion=fusion, find_background=find_background
+    )
+    protocols = [replace(find_protocol(name), **changes) for name in (PROTOCOLS if protocol == "all" else [protocol])]
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {one.name: bar.add_task(one.name, total=None) for one in protocols}
+        results = measure(
+            run,
+            data,
+            protocols,
+            split.value,
+            device,
+            groups,
+            lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
+        )
+    for name, result in results.items():
+        Console().print(score_table(name, result))
+    typer.echo(f"written: {run / 'metrics.json'}")
+
+
+def score_table(name: str, result: dict[str, Any]) -> Table:
+    """A result as a table: one row per tissue, the means below, the protocol above."""
+    from rich.table import Table
+
+    how, data, scores = result["protocol"], result["data"], result["scores"]
+    refined = "CRF" if how["crf"] else "no CRF"
+    title = (
+        f"{name}: {how['labels']} labels, background {how['background']} (found by {how['find_background']}), "
+        f"{how['views']} view{'s' if how['views'] > 1 else ''}, {refined}, {how['fusion']} fusion\n"
+        f"{data['patches']} {data['split']} patches of {data['folder']}, scores in %"
+    )
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("tissue")
+    for column in ("pixels", "IoU", "Dice", "boundary IoU", "AP", "F1"):
+        table.add_column(column, justify="right")
+    held = sum(tissue["pixels"] for tissue in result["tissues"].values())
+    for tissue, row in result["tissues"].items():
+        keys = ("iou", "dice", "boundary_iou", "average_precision", "f1")
+        table.add_row(tissue, percent(row["pixels"] / held if held else None), *(percent(row[key]) for key in keys))
+    table.add_section()
+    classifier = result["classifier"]
+    means = (scores["miou"], scores["mdice"], scores["boundary_iou"])
+    table.add_row(
+        "mean", "", *map(percent, means), percent(classifier["mean_average_precision"]), percent(classifier["mean_f1"])
+    )
+    table.caption = (
+        f"FwIoU {percent(scores['fwiou'])}, pixel accuracy {percent(scores['pixel_accuracy'])}, pixels given to a "
+        f"tissue that is not in the patch {percent(scores['mislabelled'])}; AP and F1: image-level classifier"
+    )
+    return table
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent, or a dash."""
+    return "–" if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,91 @@
+"""`histoproto predict`: masks, overlays and areas of images."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Fusion(StrEnum):
+    """See `InferenceSettings.fusion`."""
+
+    RAW = "raw"
+    MINMAX = "minmax"
+
+
+class Background(StrEnum):
+    """See `InferenceSettings.background`."""
+
+    NONE = "none"
+    ACTIVATION = "activation"
+    GLASS = "glass"
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where mask/, overlay/ and areas.csv go.")],
+    mpp: Annotated[
+        float | None, typer.Option(min=1e-3, help="µm/px of the images: gives areas in mm², and the model's scale.")
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")] = None,
+    crf: Annotated[
+        bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")
+    ] = None,
+    fusion: Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")] = None,
+    background: Annotated[
+        Background | None, typer.Option(help="How background is found.", show_default="the model's")
+    ] = None,
+    labels_from_names: Annotated[
+        bool, typer.Option("--labels-from-names", help="Use the labels in file names such as NAME[101].png.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Segment images: palette masks, overlays to look at, and a table of areas.
+
+    Options that are not given are those saved with the model.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from histoproto.errors import ImageError
+    from histoproto.inference.predict import find_images, predict_files
+    from histoproto.inference.segmenter import Segmenter
+    from histoproto.inference.settings import change_settings
+
+    find_images(images)  # a mistyped path is answered before the model is loaded
+    segmenter = Segmenter.load(run, device)
+    changes = given(views=views, crf=crf, fusion=fusion, background=background)
+    settings = change_settings(segmenter.card.inference, **changes)
+    if mpp is not None and segmenter.card.mpp is None:
+        typer.echo(
+            "note: the model does not know its µm/px; images are taken as they are, --mpp only gives mm²", err=True
+        )
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("segmenting", total=None)
+        prediction = predict_files(
+            segmenter,
+            images,
+            out,
+            settings,
+            mpp,
+            labels_from_names,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"{len(prediction.done)} images segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}")
+    for _, sentence in prediction.failed:
+        typer.echo(f"failed: {sentence}", err=True)
+    if prediction.failed:
+        total = len(prediction.failed) + len(prediction.done)
+        raise ImageError(f"{len(prediction.failed)} of {total} images could not be read; the others are done")
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given, as plain values."""
+    return {
+        name: value.value if isinstance(value, Enum) else value for name, value in options.items() if value is not None
+    }

@@ -1,0 +1,124 @@
+"""Files in, files out: masks, overlays and areas of any number of images; one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+
+from histoproto.config import InferenceSettings
+from histoproto.data.images import list_images, read_image, write_image, write_mask
+from histoproto.data.names import find_spelling, read_label
+from histoproto.errors import DataError, ImageError, SettingError
+from histoproto.files import replace_atomically
+from histoproto.inference.areas import tissue_areas
+from histoproto.inference.inputs import Pixels, in_chunks
+from histoproto.inference.overlay import overlay_picture
+from histoproto.inference.segmenter import Segmentation, Segmenter
+
+AREAS_FILE = "areas.csv"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What came of a set of images."""
+
+    done: tuple[Path, ...]
+    failed: tuple[tuple[Path, str], ...]
+    """Image and sentence."""
+    areas: Path
+
+
+def predict_files(
+    segmenter: Segmenter,
+    paths: Sequence[Path],
+    out: Path,
+    settings: InferenceSettings | None = None,
+    mpp: float | None = None,
+    labels_from_names: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction:
+    """Segment image files, and folders of them, into OUT/mask, OUT/overlay and OUT/areas.csv.
+
+    Args:
+        segmenter: the model.
+        paths: images and folders.
+        out: where to write; existing files of the same name are replaced.
+        settings: None: those of the model.
+        mpp: µm/px of the images: areas are given in mm², and images resampled to the scale of the model if it has one.
+        labels_from_names: gate with the labels in the file names (`NAME[101].png`) instead of predicted ones.
+        progress: called with images done (or failed) and images in all.
+
+    Raises:
+        DataError: no images, a folder that does not exist, or two images with one name.
+        SettingError: labels in names are asked for and missing.
+        OutputError: a result cannot be written.
+    """
+    images = find_images(paths)
+    labels = labels_in_names(images, segmenter) if labels_from_names else None
+    names = segmenter.tissues.names
+    failed: list[tuple[Path, str]] = []
+    rows: list[list[str]] = []
+
+    def readable() -> Iterator[tuple[Path, Pixels]]:
+        for path in images:
+            try:
+                yield path, read_image(path)
+            except ImageError as error:
+                failed.append((path, str(error)))
+
+    own_scale = mpp if segmenter.card.mpp is not None else None
+    for chunk in in_chunks(readable()):
+        oracle = None if labels is None else [labels[path] for path, _ in chunk]
+        results = segmenter.stream((image for _, image in chunk), oracle, settings, own_scale)
+        for (path, image), result in zip(chunk, results, strict=True):
+            write_mask(out / "mask" / f"{path.stem}.png", result.labels, segmenter.tissues)
+            write_image(out / "overlay" / f"{path.stem}.png", overlay_picture(image, result.labels, segmenter.tissues))
+            rows.append([str(path), *_area_cells(result, mpp)])
+            if progress:
+                progress(len(rows) + len(failed), len(images))
+    header = ["image", *(f"{name} {column}" for name in names for column in ("%", "pixels", "mm2", "probability"))]
+    with replace_atomically(out / AREAS_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([[*header, "background pixels", "background mm2"], *rows])
+    return Prediction(tuple(Path(row[0]) for row in rows), tuple(failed), out / AREAS_FILE)
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are, folders as the images in them.
+
+    Raises:
+        DataError: no images at all, or two that would be written under one name.
+    """
+    images = [image for path in paths for image in (list_images(path) if path.is_dir() else [path])]
+    if not images:
+        raise DataError(f"there are no images in {', '.join(map(str, paths)) or 'an empty list'}")
+    seen: dict[str, Path] = {}
+    for image in images:
+        if image.stem in seen:
+            raise DataError(
+                f"{seen[image.stem]} and {image} would both be written as {image.stem}.png; give each its own --out"
+            )
+        seen[image.stem] = image
+    return images
+
+
+def labels_in_names(images: Sequence[Path], segmenter: Segmenter) -> dict[Path, tuple[int, ...]]:
+    """The image label at the end of each file name, in the order of the model's tissues."""
+    spelling = find_spelling(image.stem for image in images)
+    if spelling is None:
+        raise SettingError("no file name ends in a label such as [101]; leave out --labels-from-names")
+    return {image: read_label(image.stem, spelling, len(segmenter.tissues)) for image in images}
+
+
+def _area_cells(result: Segmentation, mpp: float | None) -> list[str]:
+    *areas, background = tissue_areas(result.labels, len(result.tissues), mpp)
+    cells = []
+    for area, probability in zip(areas, result.probabilities.tolist(), strict=True):
+        cells += [_cell(area.percent, 2), str(area.pixels), _cell(area.mm2, 6), _cell(probability, 4)]
+    return [*cells, str(background.pixels), _cell(background.mm2, 6)]
+
+
+def _cell(value: float, digits: int) -> str:
+    return "" if isnan(value) else f"{value:.{digits}f}"
