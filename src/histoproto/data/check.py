@@ -1,0 +1,153 @@
+"""What can be said about a data folder before training on it: what is there, and all that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoproto.data.groups import SPLITS, Split
+from histoproto.data.images import read_image, read_mask
+from histoproto.data.layouts import DataFolder, Patch, open_data
+from histoproto.errors import HistoProtoError
+from histoproto.tissue import TissueSet
+
+Labels = tuple[int, ...]
+Size = tuple[int, int]
+
+_NEARLY_ALWAYS = 0.95
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found.
+
+    Attributes:
+        data: the folder as opened; its own problems are part of `problems`.
+        combinations: how many training patches have each image label.
+        cooccurrence: C × C, training patches with both tissues; the diagonal: with the tissue at all.
+        sizes: width and height in pixels of the images of each split, with counts.
+        pixels: C + 1 tissue and background pixels in the masks of each split.
+        warnings: what image labels cannot teach here, one sentence each.
+        problems: everything that is wrong, one sentence each.
+    """
+
+    data: DataFolder
+    combinations: Counter[Labels]
+    cooccurrence: NDArray[np.int64]
+    sizes: dict[Split, Counter[Size]]
+    pixels: dict[Split, NDArray[np.int64]]
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Finding:
+    size: Size | None = None
+    content: bytes = b""
+    pixels: NDArray[np.int64] | None = None
+    problems: tuple[str, ...] = ()
+
+
+def check_data(root: Path) -> DataReport:
+    """Open every image and mask of a data folder and report all problems at once.
+
+    Raises:
+        DataError: the folder is in no known layout, or its tissues are unknown.
+    """
+    data = open_data(root, strict=False)
+    problems = list(data.problems)
+    sizes: dict[Split, Counter[Size]] = {}
+    pixels: dict[Split, NDArray[np.int64]] = {}
+    seen: dict[bytes, tuple[Split, Patch]] = {}
+    for split in SPLITS:
+        patches: tuple[Patch, ...] = getattr(data, split)
+        if not patches:
+            continue
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders release the interpreter
+            findings = list(pool.map(lambda patch: _inspect(patch, data), patches))
+        sizes[split] = Counter(finding.size for finding in findings if finding.size)
+        counts = [finding.pixels for finding in findings if finding.pixels is not None]
+        if counts:
+            pixels[split] = np.sum(counts, axis=0)
+        for patch, finding in zip(patches, findings, strict=True):
+            problems += finding.problems
+            if finding.size:
+                other, twin = seen.setdefault(finding.content, (split, patch))
+                if other != split:
+                    problems.append(f"{_short(patch.image, data)}: the same image is {_short(twin.image, data)}")
+    labels = [patch.labels for patch in data.train if patch.labels is not None]
+    cooccurrence = count_cooccurrence(labels, len(data.tissues))
+    warnings = tuple(warn_of_cooccurrence(cooccurrence, len(labels), data.tissues)) if labels else ()
+    return DataReport(data, Counter(labels), cooccurrence, sizes, pixels, warnings, tuple(problems))
+
+
+def count_cooccurrence(labels: Iterable[Labels], tissues: int) -> NDArray[np.int64]:
+    """In how many patches two tissues are both present, C × C; the diagonal counts each tissue.
+
+    >>> count_cooccurrence([(1, 1), (0, 1)], 2).tolist()
+    [[1, 1], [1, 2]]
+    """
+    present = np.array(list(labels), dtype=np.int64).reshape(-1, tissues)
+    counts: NDArray[np.int64] = present.T @ present
+    return counts
+
+
+def warn_of_cooccurrence(counts: NDArray[np.int64], total: int, tissues: TissueSet) -> list[str]:
+    """Where weak supervision fails: tissues never or always there, or (nearly) always together with another.
+
+    Args:
+        counts: C × C from `count_cooccurrence`.
+        total: number of patches.
+        tissues: their names.
+    """
+    warnings = []
+    alone = counts.diagonal()
+    for i, name in enumerate(tissues.names):
+        if alone[i] == 0:
+            warnings.append(f"no training patch holds {name}: it cannot be learnt")
+        elif alone[i] == total:
+            warnings.append(f"every training patch holds {name}: what sets it apart cannot be learnt from image labels")
+        for j, other in enumerate(tissues.names):
+            share = counts[i, j] / max(alone[i], 1)
+            if i != j and share >= _NEARLY_ALWAYS:
+                how_often = "always" if counts[i, j] == alone[i] else f"in {share:.1%} of its patches"
+                warnings.append(
+                    f"{name} comes {how_often} with {other} ({counts[i, j]} of {alone[i]}): "
+                    f"image labels can hardly tell {name} from {other}"
+                )
+    return warnings
+
+
+def _inspect(patch: Patch, data: DataFolder) -> _Finding:
+    problems: list[str] = []
+    size, content, pixels = None, b"", None
+    if patch.labels is not None and not any(patch.labels):
+        problems.append(f"{_short(patch.image, data)}: the label names no tissue at all")
+    try:
+        if patch.image.is_file():  # a missing file is a problem of the folder, reported there
+            image = read_image(patch.image)
+            size, content = (image.shape[1], image.shape[0]), hashlib.blake2b(image.tobytes()).digest()
+    except HistoProtoError as error:
+        problems.append(str(error))
+    try:
+        if patch.mask is not None:
+            mask = read_mask(patch.mask, data.tissues)
+            pixels = np.bincount(mask.ravel(), minlength=len(data.tissues) + 1)
+            if size and mask.shape != size[::-1]:
+                found = f"{mask.shape[1]} × {mask.shape[0]}"
+                problems.append(f"{_short(patch.mask, data)}: {found} px, but its image has {size[0]} × {size[1]}")
+    except HistoProtoError as error:
+        problems.append(str(error))
+    return _Finding(size, content, pixels, tuple(problems))
+
+
+def _short(path: Path, data: DataFolder) -> str:
+    return str(path.relative_to(data.root))
