@@ -10,6 +10,7 @@ from histoproto.data.cut import CutSettings, cut_regions
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, prove_disjoint
 from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
+from histoproto.data.layouts import open_data
 from histoproto.errors import DataError, HistoProtoError, ImageError, OutputError, SettingError
 from histoproto.tissue import TissueSet
 
@@ -216,7 +217,17 @@ def test_a_split_by_group_keeps_groups_apart(tmp_path):
     assert report.patches("test") == 8  # without overlap; training patches overlap
     assert report.patches("train") == 16
     with (tmp_path / "out" / "groups.csv").open() as file:
-        assert list(csv.reader(file))[1:] == [["p1", "train", "2"], ["p2", "val", "1"], ["p3", "test", "2"]]
+        assert list(csv.reader(file))[:3] == [
+            ["region", "group", "split"],
+            ["p1_a", "p1", "train"],
+            ["p1_b", "p1", "train"],
+        ]
+    data = open_data(tmp_path / "out")
+    assert [{patch.group for patch in data.split(side)} for side in ("train", "val", "test")] == [
+        {"p1"},
+        {"p2"},
+        {"p3"},
+    ]
 
 
 @pytest.mark.slow

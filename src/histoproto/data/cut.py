@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
-from histoproto.data.groups import SPLITS, Split, prove_disjoint
+from histoproto.data.groups import REGION_COLUMNS, SPLITS, Split, prove_disjoint
 from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
 from histoproto.data.names import group_of, patch_name
 from histoproto.data.regions import find_regions, find_tissues
@@ -95,7 +95,8 @@ def cut_regions(
         out: where `train/`, `val/`, `test/`, `classes.yaml` and `cut.json` go.
         settings: size, stride, minimum fraction and scale; defaults: 224 px, no overlap, 5 %.
         split: where all regions go, unless they are split by group.
-        groups: group of each region, by name (`histoproto.data.groups`); written to `groups.csv` with its split.
+        groups: group of each region, by name (`histoproto.data.groups`); written to `groups.csv` with its split,
+            where `open_data` finds it again.
         splits: split of each group.
 
     Raises:
@@ -172,9 +173,8 @@ def _regions_in(folder: Path) -> set[str]:
 def _write_groups(path: Path, groups: Mapping[str, str], splits: Mapping[str, Split]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["group", "split", "regions"])
-        members = Counter(groups.values())
-        writer.writerows([group, split, members[group]] for group, split in splits.items())
+        writer.writerow(REGION_COLUMNS)
+        writer.writerows([region, group, splits[group]] for region, group in groups.items())
 
 
 def _write_settings(path: Path, earlier: Path, settings: CutSettings, splits: list[Split]) -> None:

@@ -16,6 +16,8 @@ from histoproto.errors import DataError, SettingError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+REGION_COLUMNS = ("region", "group", "split")
+"""The header of `groups.csv` in a data folder that was cut with a split by group."""
 
 _SPLIT_NAME = re.compile(
     r"(?:\d+[._ -]?)?(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?)|(?P<test>test(?:ing)?))"
@@ -136,6 +138,14 @@ def prove_disjoint(regions: Mapping[Split, Collection[str]], groups: Mapping[str
             raise DataError(
                 f"the group {group!r} is in {' and '.join(sorted(found))}; a group must be on one side only"
             )
+
+
+def read_region_groups(table: Path) -> dict[str, str]:
+    """The group of each region from the `groups.csv` of a data folder; nothing where there is none of that kind."""
+    if not table.is_file():
+        return {}
+    header, rows = read_table(table)
+    return {row["region"]: row["group"] for row in rows} if tuple(header) == REGION_COLUMNS else {}
 
 
 def read_table(table: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -9,10 +9,10 @@ they are not those of the published data set.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from histoproto.data.groups import SPLITS, Split, split_named
+from histoproto.data.groups import SPLITS, Split, read_region_groups, split_named
 from histoproto.data.images import list_images
 from histoproto.data.names import Spelling, find_spelling, group_of, read_label, unlabelled
 from histoproto.data.regions import find_tissues
@@ -29,7 +29,7 @@ class Patch:
         image: its file.
         labels: 0 or 1 per tissue; None where no image label is given (then a mask is).
         mask: its mask file, where there is one.
-        group: the region or slide it was cut from, as far as its name (or the table) tells.
+        group: the region, slide or patient it was cut from, as far as its name, the table or `groups.csv` tells.
     """
 
     image: Path
@@ -138,6 +138,11 @@ def _open_named(root: Path, folders: dict[Split, Path], spelling: Spelling | Non
             f"{root}: no label has one digit for each of {', '.join(tissues.names)}, the tissues of {layout}; "
             "name your own in classes.yaml"
         )
+    known = read_region_groups(root / "groups.csv")  # patients, say, where the folder was cut by them
+    train, val, test = (
+        tuple(replace(patch, group=known.get(patch.group, patch.group)) for patch in patches)
+        for patches in (train, val, test)
+    )
     return DataFolder(layout, root, tissues, train, val, test, tuple(problems))
 
 

@@ -1,0 +1,156 @@
+"""`histoproto data`: look at a data folder, cut one out of annotated regions, or draw a synthetic one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from histoproto.data.check import DataReport
+    from histoproto.data.cut import CutReport
+
+app = typer.Typer(help="Check, cut and draw data folders.", no_args_is_help=True)
+
+
+@app.command()
+def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder.")]) -> None:
+    """Say what a data folder holds, what its labels cannot teach, and everything that is wrong with it."""
+    from histoproto.data.check import check_data
+    from histoproto.errors import DataError
+
+    report = check_data(folder)
+    _print_report(report)
+    if report.problems:
+        raise DataError(f"{folder}: {len(report.problems)} problems, listed above; training refuses such a folder")
+
+
+@app.command()
+def cut(
+    regions: Annotated[Path, typer.Argument(metavar="REGIONS", help="Folder with img/, mask/ and classes.yaml.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Data folder to write, or to add a split to.")],
+    size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 224,
+    size_um: Annotated[float | None, typer.Option(help="Side of a patch in µm instead; needs µm/px.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Step between patches.", show_default="the size")] = None,
+    test_stride: Annotated[
+        int | None, typer.Option(help="Step in val and test of a split by group.", show_default="the size")
+    ] = None,
+    minimum: Annotated[float, typer.Option(help="Fraction of a patch from which a tissue is present.")] = 0.05,
+    region_mpp: Annotated[float | None, typer.Option(help="Scale of the regions in µm/px.")] = None,
+    mpp: Annotated[float | None, typer.Option(help="Scale of the patches in µm/px.", show_default="as is")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Where all regions go: train, val or test.", show_default="train")
+    ] = None,
+    groups: Annotated[Path | None, typer.Option(metavar="CSV", help="Table with the group of each image.")] = None,
+    group_column: Annotated[str, typer.Option(help="Its column that holds the group.")] = "patient",
+    group_regex: Annotated[str | None, typer.Option(help="Or: what finds the group in a region's name.")] = None,
+    val_groups: Annotated[str, typer.Option(metavar="A,B,…", help="Groups for validation.")] = "",
+    test_groups: Annotated[str, typer.Option(metavar="A,B,…", help="Groups for testing.")] = "",
+    val_fraction: Annotated[float, typer.Option(help="Or: fraction of the groups for validation, at random.")] = 0.0,
+    test_fraction: Annotated[float, typer.Option(help="Or: fraction of the groups for testing, at random.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of groups.")] = 0,
+) -> None:
+    """Cut annotated regions into weakly labelled training patches and masked val and test patches.
+
+    All regions go to one --split, or are split by group (patient, slide), none of which is then on two sides.
+    """
+    from histoproto.data.cut import CutSettings, cut_regions
+    from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, split_named
+    from histoproto.data.regions import find_regions
+    from histoproto.errors import SettingError
+
+    by_group = groups is not None or group_regex is not None
+    shares = {
+        "val": [name.strip() for name in val_groups.split(",") if name.strip()] or val_fraction,
+        "test": [name.strip() for name in test_groups.split(",") if name.strip()] or test_fraction,
+    }
+    if sum(given is not None for given in (split, groups, group_regex)) > 1:
+        raise SettingError("say once where the regions go: --split, or --groups, or --group-regex")
+    if by_group != any(shares.values()):
+        raise SettingError(
+            "a split by group takes --groups or --group-regex, and --val-groups, --test-groups, --val-fraction or "
+            "--test-fraction"
+        )
+    side = split_named(split or "train")
+    if side is None:
+        raise SettingError(f"--split is train, val or test, found {split!r}")
+    if size_um is not None:
+        scale = mpp or region_mpp
+        if not scale or scale < 0 or size_um <= 0:
+            raise SettingError("--size-um is above 0 and needs the scale of the patches: --mpp, or --region-mpp alone")
+        size = round(size_um / scale)
+    settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp)
+    if by_group:
+        names = find_regions(regions)
+        member = (
+            groups_from_table(groups, group_column, names) if groups else groups_from_pattern(group_regex or "", names)
+        )
+        sides = assign_splits(member.values(), val=shares["val"], test=shares["test"], seed=seed)
+        report = cut_regions(regions, out, settings, groups=member, splits=sides)
+    else:
+        report = cut_regions(regions, out, settings, split=side)
+    _print_cut(report, out, size)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Data folder to write.")],
+    train: Annotated[int, typer.Option(min=0, help="Training patches.")] = 300,
+    val: Annotated[int, typer.Option(min=0, help="Validation patches, with masks.")] = 40,
+    test: Annotated[int, typer.Option(min=0, help="Test patches, with masks.")] = 60,
+    size: Annotated[int, typer.Option(min=1, help="Side of a patch in pixels.")] = 128,
+    mpp: Annotated[float, typer.Option(help="Scale in µm/px.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same patches.")] = 0,
+) -> None:
+    """Draw synthetic H&E patches of four tissues, with exact masks."""
+    from histoproto.data.phantom import write_phantom
+
+    data = write_phantom(out, train=train, val=val, test=test, size=size, mpp=mpp, seed=seed)
+    typer.echo(f"drawn: {len(data.train)} training, {len(data.val)} val and {len(data.test)} test patches in {out}")
+
+
+def _print_cut(report: CutReport, out: Path, size: int) -> None:
+    for split, labels in report.labels.items():
+        found = ", ".join(
+            f"{count} {'+'.join(name for name, there in zip(report.tissues.names, label, strict=True) if there)}"
+            for label, count in labels.most_common()
+        )
+        typer.echo(f"{split}: {labels.total()} patches ({found or 'none'})")
+    typer.echo(
+        f"{report.regions} regions, {len(report.too_small)} of them smaller than {size} px and skipped; "
+        f"{report.empty} patches without tissue dropped\nnext: histoproto data check {out}"
+    )
+
+
+def _print_report(report: DataReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    data, console = report.data, Console(soft_wrap=True, highlight=False)
+    names = data.tissues.names
+    console.print(f"layout: {data.layout}\ntissues: {', '.join(names)}", markup=False)
+    table = Table("split", "patches", "groups", "width × height")
+    for split, sizes in report.sizes.items():
+        patches = data.split(split)
+        common = ", ".join(f"{w} × {h}" for (w, h), _ in sizes.most_common(2)) + (" …" if len(sizes) > 2 else "")
+        table.add_row(split, str(len(patches)), str(len({patch.group for patch in patches})), common)
+    console.print(table)
+    for split, pixels in report.pixels.items():
+        shares = zip((*names, "background"), pixels / pixels.sum(), strict=True)
+        console.print(f"{split} masks: {', '.join(f'{name} {share:.1%}' for name, share in shares)}", markup=False)
+    if report.combinations:
+        total = report.combinations.total()
+        table = Table("train", "in all", "alone", *(f"and {name}" for name in names))
+        for i, name in enumerate(names):
+            row = report.cooccurrence[i]
+            alone = report.combinations[tuple(int(i == j) for j in range(len(names)))]
+            cells = ["" if i == j else str(count) for j, count in enumerate(row)]
+            table.add_row(name, f"{row[i]} ({row[i] / total:.0%})", str(alone), *cells)
+        console.print(table)
+    for warning in report.warnings:
+        console.print(f"note: {warning}", markup=False)
+    for problem in report.problems:
+        console.print(f"problem: {problem}", markup=False)
+    if not report.problems:
+        console.print("no problems found")
