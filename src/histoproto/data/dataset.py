@@ -6,7 +6,7 @@ one process or on many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from histoproto.data.augment import dihedral, jitter_stain
 from histoproto.data.images import read_image
@@ -44,7 +44,7 @@ class PatchDataset(Dataset[Sample]):
         seed: of the augmentation.
         teacher_maps: path of an N×D×h×w float16 `.npy` with the teacher's features of the patches as they are.
 
-    Index with (epoch, index), as `EpochSampler` does, or with a plain index (epoch 0).
+    Index with (epoch, index), as `StepSampler` does, or with a plain index (epoch 0).
     """
 
     def __init__(
@@ -99,39 +99,69 @@ def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     )
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Every patch once per epoch, in an order given by (seed, epoch), shared out among `world` processes.
+class StepSampler(Sampler[tuple[int, int]]):
+    """Every patch once per epoch, for all epochs in one row; the order of an epoch is given by (seed, epoch).
 
     Args:
         length: number of patches, N.
         batch_size: patches per step, over all processes; a last incomplete batch is dropped (kept if it is the only
             one), so every process does the same number of steps.
+        epochs: number of epochs.
         seed: of the order.
-        rank, world: this process and the number of processes.
+        rank, world: this process and the number of processes; they share each batch.
 
-    Yields (epoch, index). `start` skips the first steps of the coming epoch, for resuming in the middle of one.
+    Yields (epoch, index), beginning at step `start`, which is how a run is resumed.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1):
-        self.length, self.seed, self.rank, self.world = length, seed, rank, world
-        self.steps = max(1, length // batch_size)
+    def __init__(self, length: int, batch_size: int, epochs: int, seed: int = 0, rank: int = 0, world: int = 1):
+        self.length, self.epochs, self.seed, self.rank, self.world = length, epochs, seed, rank, world
+        self.steps_per_epoch = max(1, length // batch_size)
         self.local_batch = min(batch_size, length) // world
         if self.local_batch == 0:
             raise DataError(f"a batch of {min(batch_size, length)} patches cannot be shared among {world} processes")
-        self.epoch = 0
         self.start = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch by the training loop."""
-        self.epoch = epoch
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
 
     def __len__(self) -> int:
         return self.steps * self.local_batch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         batch = self.local_batch * self.world
-        epoch, start, self.start = self.epoch, self.start, 0
-        for step in range(start, self.steps):
-            mine = order[step * batch : (step + 1) * batch][self.rank :: self.world]
-            yield from ((epoch, int(index)) for index in mine)
+        first, skip = divmod(self.start, self.steps_per_epoch)
+        for epoch in range(first, self.epochs):
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
+            for step in range(skip, self.steps_per_epoch):
+                mine = order[step * batch : (step + 1) * batch][self.rank :: self.world]
+                yield from ((epoch, int(index)) for index in mine)
+            skip = 0
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A loader over a `StepSampler` that starts where a checkpoint was written.
+
+    Args:
+        position: tells the number of steps done; asked when a checkpoint is written.
+    """
+
+    def __init__(self, dataset: PatchDataset, sampler: StepSampler, position: Callable[[], int], workers: int):
+        super().__init__(
+            dataset,
+            batch_size=sampler.local_batch,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+        self.steps = sampler
+        self.position = position
+
+    def state_dict(self) -> dict[str, int]:
+        """Asked for by Lightning for a checkpoint."""
+        return {"start": self.position()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Handed back by Lightning before the first batch of a resumed run."""
+        self.steps.start = state["start"]

@@ -39,7 +39,7 @@ def diversity_loss(cosines: Tensor, regions: Tensor, temperature: float) -> Tens
     Returns:
         A scalar in [0, 1]: 1 where all prototypes of a tissue look at the same places; 0 if K = 1 or no region.
     """
-    patches, tissues, prototypes = cosines.shape[:3]
+    prototypes = cosines.shape[2]
     if prototypes < 2:
         return cosines.sum() * 0.0
     similar = pairwise_similarity(cosines.float() / temperature, regions)

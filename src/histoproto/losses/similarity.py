@@ -49,7 +49,7 @@ def normalise_maps(maps: Tensor) -> Tensor:
 
 
 def weights_of(maps: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Foreground weights a·m and background weights (1 − a)·(1 − m) of normalised maps a, m = a > threshold (of max)."""
+    """Foreground weights a·m and background weights (1 − a)·(1 − m) of normalised maps a, with m = a > alpha·max."""
     inside = maps > threshold * maps.amax(dim=(-2, -1), keepdim=True)
     return maps * inside, (1 - maps) * ~inside
 
@@ -109,8 +109,8 @@ def contrastive_loss(
 ) -> Tensor:
     """L_fg + L_bg: InfoNCE of the pairs' embeddings against all C·K prototypes.
 
-    L_fg = −log softmax(cos / t)[own]: the foreground belongs to its own prototype. L_bg = −log(1 − softmax(cos / t)[own]):
-    the background belongs to any of the others (several positives).
+    L_fg = −log softmax(cos / t)[own]: the foreground belongs to its own prototype. L_bg = −log(1 − softmax(cos / t)
+    [own]): the background belongs to any of the others (several positives).
 
     Args:
         foreground, background: N×D.

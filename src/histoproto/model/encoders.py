@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from histoproto.errors import SettingError, WeightsError
+from histoproto.model.atrous import phase_dilated_convolutions
 from histoproto.model.weights import (
     NO_HUB,
     OFFLINE_ENCODER,
@@ -73,6 +74,7 @@ class TimmEncoder(Encoder):
             licence = f"that of the file {Path(weights).name}"
             _load_body(body, read_state_dict(Path(weights)), weights)
         super().__init__(tuple(info.channels()), config.mean, config.std, licence)
+        phase_dilated_convolutions(body)
         self.body = body
 
     def features(self, x: Tensor) -> list[Tensor]:

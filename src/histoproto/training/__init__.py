@@ -1,0 +1,1 @@
+"""Runs any method: held-out patches, the Lightning module, callbacks, the run folder and its record."""

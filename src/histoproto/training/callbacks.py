@@ -1,0 +1,182 @@
+"""What happens around the steps: weight averaging, checkpoints, a history of the losses, progress."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import save_file
+from torch import Tensor
+
+from histoproto.files import replace_atomically
+
+LOSSES = ("classification", "diversity", "similarity", "total")
+
+
+class WeightAveraging(lightning.Callback):
+    """Updates the moving average of the weights; comes before whatever writes a checkpoint."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After each step."""
+        if module.averaged is not None:
+            module.averaged.update_parameters(module.method.network)
+
+
+class Checkpoints(lightning.Callback):
+    """Keeps `resume.ckpt`, from which training goes on exactly, and `best.safetensors`, the best weights so far.
+
+    Best is the highest `criterion`, a logged score; of equals the later, because the learning rate falls. Without a
+    criterion only the first file is kept.
+    """
+
+    def __init__(self, folder: Path, every: int, criterion: str | None):
+        self.folder, self.every, self.criterion = folder, every, criterion
+        self.best: dict[str, float] = {}
+
+    @property
+    def best_path(self) -> Path:
+        """Weights of the best checkpoint."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def resume_path(self) -> Path:
+        """Lightning's checkpoint for resuming."""
+        return self.folder / "resume.ckpt"
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Every `every` steps, except where validation comes next: a checkpoint then follows that."""
+        validated = self.criterion is not None and trainer.global_step % module.steps_per_epoch == 0
+        if trainer.global_step % self.every == 0 and not validated:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """Keep the weights if they are the best, and write a checkpoint at the end of each epoch."""
+        if self.criterion is None:
+            return
+        score = float(trainer.callback_metrics[self.criterion])
+        if score >= self.best.get("score", -np.inf):
+            self.best = {"score": score, "step": trainer.global_step}
+            if trainer.is_global_zero:
+                state = {k: v.detach().cpu().contiguous() for k, v in module.final_network.state_dict().items()}
+                with replace_atomically(self.best_path) as temporary:
+                    save_file(state, temporary)
+        self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
+        temporary = self.resume_path.with_suffix(".partial")
+        trainer.save_checkpoint(temporary)  # all processes take part, one writes
+        if trainer.is_global_zero:
+            temporary.replace(self.resume_path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score and its step."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.best = state_dict["best"]
+
+
+class History(lightning.Callback):
+    """Writes `history.csv`: the mean of each loss over every `interval` steps, and validation scores as they come.
+
+    It is part of the checkpoint, so a resumed run continues the table where it was.
+    """
+
+    def __init__(self, path: Path, interval: int, steps_per_epoch: int):
+        self.path, self.interval, self.steps_per_epoch = path, interval, steps_per_epoch
+        self.rows: list[dict[str, float]] = []
+        self._window: dict[str, list[float]] = defaultdict(list)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Collect; write a row at the end of each interval."""
+        for name, value in trainer.callback_metrics.items():
+            if not name.startswith("val_"):
+                self._window[name].append(float(value))
+        if trainer.global_step % self.interval == 0 or trainer.global_step == module.total_steps:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            means = {name: float(np.mean(values)) for name, values in self._window.items()}
+            self._window.clear()
+            self._add(trainer, means | {"learning_rate": rate})
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """A row with the validation scores."""
+        self._add(trainer, {n: float(v) for n, v in trainer.callback_metrics.items() if n.startswith("val_")})
+
+    def _add(self, trainer: Any, values: dict[str, float]) -> None:
+        step = trainer.global_step
+        self.rows.append({"step": step, "epoch": step / self.steps_per_epoch, **values})
+        if trainer.is_global_zero:
+            columns = list(dict.fromkeys(name for row in self.rows for name in row))
+            with replace_atomically(self.path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows so far and the open interval."""
+        return {"rows": self.rows, "window": dict(self._window)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.rows = state_dict["rows"]
+        self._window = defaultdict(list, state_dict["window"])
+
+
+class ProgressBar(lightning.pytorch.callbacks.ProgressBar):
+    """One bar over all steps with the time left and the current losses; a line per epoch where there is no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console()
+        self._bar: Progress | None = None
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        """Show the bar."""
+        if trainer.is_global_zero and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}"),
+                console=self._console,
+            )
+            self._bar.add_task("steps", total=module.total_steps, completed=trainer.global_step, losses="")
+            self._bar.start()
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Advance the bar."""
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=trainer.global_step, losses=_line(trainer.callback_metrics))
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """A line per epoch into log files."""
+        if trainer.is_global_zero and self._bar is None:
+            self._console.print(f"step {trainer.global_step}/{module.total_steps}: {_line(trainer.callback_metrics)}")
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        """Leave the finished bar on the screen."""
+        self._stop()
+
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _line(metrics: dict[str, Tensor]) -> str:
+    shown = [f"{name} {float(metrics[name]):.3f}" for name in (*LOSSES, "val_map") if name in metrics]
+    return "  ".join(shown)

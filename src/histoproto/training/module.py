@@ -1,0 +1,88 @@
+"""The Lightning module that trains any method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchmetrics.functional.classification import multilabel_average_precision
+
+from histoproto.data.dataset import Sample
+from histoproto.methods.base import Method
+from histoproto.model.network import PrototypeNetwork
+
+
+class TrainingModule(lightning.LightningModule):
+    """Optimises a method's total loss with AdamW and a linear decay to zero, and validates on image labels.
+
+    Args:
+        method: network and losses.
+        total_steps: optimiser steps of the whole training.
+        steps_per_epoch: of which an epoch takes these.
+    """
+
+    def __init__(self, method: Method, total_steps: int, steps_per_epoch: int):
+        super().__init__()
+        self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.strict_loading = False  # frozen teachers are not part of a checkpoint
+        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+        decay = method.settings.training.averaging
+        self.averaged = (
+            AveragedModel(method.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
+        )
+        self._validation: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def final_network(self) -> PrototypeNetwork:
+        """The weights to validate and save: the average, where there is one."""
+        network: PrototypeNetwork = self.averaged.module if self.averaged is not None else self.method.network
+        return network
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; learning rates fall linearly (poly power 1) to zero over all steps."""
+        training = self.method.settings.training
+        optimiser = torch.optim.AdamW(self.method.parameter_groups(), weight_decay=training.weight_decay)
+        total = self.total_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(0.0, 1 - step / total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
+        """Random numbers (dropout in the encoder) depend on the step alone, so a resumed run draws the same."""
+        torch.manual_seed(hash((self.method.settings.seed, self.global_step, self.global_rank)) % 2**31)
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        """One step; every loss is logged under its name."""
+        losses = self.method.losses(batch, progress=self.global_step / self.total_steps)
+        self.log_dict({name: value.detach() for name, value in losses.items()})
+        return losses["total"]
+
+    def validation_step(self, batch: Sample, batch_idx: int) -> None:
+        """Class probabilities of held-out patches."""
+        logits = self.final_network.class_maps(batch["image"]).logits
+        self._validation.append((logits.float().sigmoid(), batch["labels"].long()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Mean average precision over tissues that occur among the held-out patches."""
+        probabilities, labels = (torch.cat(part) for part in zip(*self._validation, strict=True))
+        self._validation.clear()
+        self.log("val_map", mean_average_precision(probabilities, labels))
+
+
+def mean_average_precision(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Average precision of the image-level classifier, averaged over tissues with a positive patch.
+
+    Args:
+        probabilities: N×C in [0, 1].
+        labels: N×C in {0, 1}.
+
+    Returns:
+        A scalar in [0, 1]; 0 if no tissue occurs.
+    """
+    occurring = labels.bool().any(dim=0)
+    if not occurring.any():
+        return probabilities.new_zeros(())
+    precision = multilabel_average_precision(probabilities, labels, num_labels=labels.shape[1], average="none")
+    return precision[occurring].mean()

@@ -1,0 +1,87 @@
+"""The record of a run: enough to tell, a year later, what was run, on what, and with which versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from histoproto.data.layouts import Patch
+from histoproto.files import replace_atomically
+
+_PACKAGES = ("histoproto", "torch", "torchvision", "timm", "lightning", "transformers", "numpy", "safetensors")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git state, as plain values."""
+    return {
+        "arguments": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git": _git_state(),
+    }
+
+
+def peak_memory_mib() -> float:
+    """The largest resident size of this process so far, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def fingerprint(patches: Sequence[Patch]) -> str:
+    """A hash of the training data: names, labels and file sizes of all patches, in any order.
+
+    It is quick (no pixel is read) and tells two sets of patches apart for all practical purposes.
+    """
+    lines = sorted(f"{p.image.name}|{p.labels}|{p.image.stat().st_size}" for p in patches)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write as JSON, atomically."""
+    with replace_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the source tree and whether it was changed; None for an installed package."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        if not git("ls-files", __file__):
+            return None
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return None

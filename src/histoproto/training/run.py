@@ -1,0 +1,247 @@
+"""`train`: from a data folder and settings to a run folder, resumable at any moment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from histoproto.config import Settings, load_settings
+from histoproto.data.dataset import PatchDataset, ResumableLoader, StepSampler
+from histoproto.data.images import read_image
+from histoproto.data.layouts import DataFolder, Patch, open_data
+from histoproto.errors import RunError
+from histoproto.files import replace_atomically
+from histoproto.methods.base import Method
+from histoproto.methods.registry import build_method
+from histoproto.model.saving import CARD_FILE, ModelCard, save_model
+from histoproto.model.weights import read_state_dict
+from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
+from histoproto.training.holdout import hold_out
+from histoproto.training.module import TrainingModule
+from histoproto.training.record import environment, fingerprint, now, peak_memory_mib, write_record
+from histoproto.training.teacher_maps import write_teacher_maps
+from histoproto.training.thresholds import calibrate_thresholds
+
+CONFIG_FILE, RECORD_FILE, HISTORY_FILE = "config.yaml", "record.json", "history.csv"
+
+
+@dataclass(frozen=True)
+class _Material:
+    """The patches of a run, as datasets."""
+
+    folder: DataFolder
+    training: PatchDataset
+    held_out: PatchDataset | None
+    patch_size: int
+
+
+def train(data: Path | str, out: Path | str, settings: Settings | None = None, resume: bool = False) -> Path:
+    """Train a method on image-level labels.
+
+    Args:
+        data: a data folder (see `open_data`); only its training patches are used, and no mask, unless
+            `data.validate_with` says so.
+        out: the run folder to make.
+        settings: defaults if None; when resuming, those of the run folder.
+        resume: go on from the last checkpoint of `out`; a finished run is left as it is.
+
+    Returns:
+        The run folder, with config.yaml, model.safetensors, model.json, history.csv, record.json, checkpoints/ and
+        tensorboard/.
+
+    Raises:
+        RunError: `out` already holds a run and `resume` is false, or there is nothing to resume.
+        HistoProtoError: see the rooms below.
+    """
+    data, out = Path(data), Path(out)
+    settings = _prepare(out, settings, resume)
+    if (out / CARD_FILE).exists():
+        return out
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    material = _material(data, settings)
+    method = build_method(settings, len(material.folder.tissues))
+    started, clock = now(), time.monotonic()
+
+    with replace_atomically(out / CONFIG_FILE) as temporary:
+        temporary.write_text(settings.to_yaml(), encoding="utf-8")
+    trainer, module, checkpoints = _fit(method, material, settings, out, resume)
+    if trainer.is_global_zero:
+        _save(method, module, checkpoints, material, settings, out)
+        write_record(
+            out / RECORD_FILE,
+            {
+                **environment(),
+                "data": str(data.resolve()),
+                "seed": settings.seed,
+                "started": started,
+                "finished": now(),
+                "resumed": resume,
+                "seconds": round(time.monotonic() - clock, 1),
+                "peak_memory_mib": round(peak_memory_mib()),
+                "parameters": sum(p.numel() for p in method.network.parameters()),
+                "best": checkpoints.best,
+            },
+        )
+        (checkpoints.folder / "teacher.npy").unlink(missing_ok=True)
+    trainer.strategy.barrier()
+    return out
+
+
+def _prepare(out: Path, settings: Settings | None, resume: bool) -> Settings:
+    """The settings to use; makes sure that no finished or foreign run is overwritten."""
+    config = out / CONFIG_FILE
+    if resume:
+        if not config.is_file():
+            raise RunError(f"{out} holds no run to resume ({CONFIG_FILE} is missing); leave out --resume to start one")
+        recorded = load_settings(config)
+        if settings is not None and settings != recorded:
+            raise RunError(
+                f"{config} holds other settings than those given; resume without settings, or use another folder"
+            )
+        return recorded
+    worker = "LOCAL_RANK" in os.environ  # a process that Lightning started beside the first, which made the folder
+    if config.exists() and not worker:
+        raise RunError(f"{out} already holds a run; continue it with --resume, or give another folder")
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; give a folder for the run")
+    return settings or Settings()
+
+
+def _material(data: Path, settings: Settings) -> _Material:
+    folder = open_data(data)
+    patches = folder.split("train")
+    training: list[Patch] = list(patches)
+    held: list[Patch] = []
+    if settings.data.validation_fraction > 0:
+        training, held = hold_out(patches, settings.data.validation_fraction, settings.seed)
+    size = settings.data.patch_size or min(read_image(training[0].image).shape[:2])
+    jitter = settings.data.stain_jitter
+    return _Material(
+        folder,
+        PatchDataset(training, size, jitter, settings.seed),
+        PatchDataset(held, size) if held else None,
+        size,
+    )
+
+
+def _fit(
+    method: Method, material: _Material, settings: Settings, out: Path, resume: bool
+) -> tuple[Any, TrainingModule, Checkpoints]:
+    training = settings.training
+    folder = out / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    precision: Any = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[training.precision]
+    if training.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+        precision = "bf16-mixed"
+    _quieten_lightning()
+
+    def sampler_of(rank: int, world: int) -> StepSampler:
+        return StepSampler(len(material.training), training.batch_size, training.epochs, settings.seed, rank, world)
+
+    plan = sampler_of(0, 1)
+    checkpoints = Checkpoints(folder, training.checkpoint_every, "val_map" if material.held_out else None)
+    interval = max(1, plan.steps // 200)
+    trainer = lightning.Trainer(
+        accelerator=training.accelerator,
+        devices=training.devices,
+        num_nodes=training.nodes,
+        precision=precision,
+        max_epochs=1,  # one pass over a sampler that holds all epochs: resuming is then exact at any step
+        val_check_interval=plan.steps_per_epoch,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        log_every_n_steps=interval,
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        callbacks=[
+            WeightAveraging(),
+            History(out / HISTORY_FILE, interval, plan.steps_per_epoch),
+            ProgressBar(),
+            checkpoints,
+        ],
+    )
+    workers = _workers(settings)
+    if method.cached_teacher is not None:
+        path = folder / "teacher.npy"
+        plain = PatchDataset(material.training.patches, material.patch_size)
+        if trainer.is_global_zero:
+            write_teacher_maps(plain, method.cached_teacher, path, trainer.strategy.root_device, workers)
+        material.training.teacher_maps = path
+    module = TrainingModule(method, plan.steps, plan.steps_per_epoch)
+    sampler = sampler_of(trainer.global_rank, trainer.world_size)
+    loader = ResumableLoader(material.training, sampler, lambda: trainer.global_step, workers)
+    held = DataLoader(material.held_out, batch_size=64, num_workers=workers) if material.held_out else None
+    checkpoint = checkpoints.resume_path if resume and checkpoints.resume_path.exists() else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(module, loader, held, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return trainer, module, checkpoints
+
+
+def _save(
+    method: Method,
+    module: TrainingModule,
+    checkpoints: Checkpoints,
+    material: _Material,
+    settings: Settings,
+    out: Path,
+) -> None:
+    """Write the final weights and their card; the card comes last and marks the run as finished."""
+    network = module.final_network.to("cpu")
+    chosen = "last step; no patches were held out"
+    thresholds, source = (0.5,) * len(material.folder.tissues), "none (no patches were held out)"
+    if material.held_out is not None:
+        network.load_state_dict(read_state_dict(checkpoints.best_path))
+        chosen = (
+            f"step {checkpoints.best['step']:.0f}: best mean average precision of image labels "
+            f"({checkpoints.best['score']:.4f}) on {len(material.held_out)} held-out training patches; no mask was used"
+        )
+        thresholds = calibrate_thresholds(network, material.held_out)
+        source = f"image labels of {len(material.held_out)} held-out training patches"
+    patches = (*material.training.patches, *(material.held_out.patches if material.held_out else ()))
+    encoder = network.encoder
+    card = ModelCard(
+        method=settings.method,
+        model=settings.model,
+        inference=settings.inference,
+        classes=material.folder.tissues.to_dict(),
+        patch_size=material.patch_size,
+        mpp=settings.data.mpp,
+        thresholds=thresholds,
+        thresholds_from=source,
+        checkpoint=chosen,
+        normalisation={"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()},
+        encoder_licence=encoder.licence,
+        training_data={
+            "layout": material.folder.layout,
+            "patches": len(material.training),
+            "held_out": len(patches) - len(material.training),
+            "fingerprint": fingerprint(patches),
+        },
+    )
+    save_model(out, network, card)
+
+
+def _workers(settings: Settings) -> int:
+    if settings.data.workers is not None:
+        return settings.data.workers
+    return min(8, (os.cpu_count() or 1) - 1)
+
+
+def _quieten_lightning() -> None:
+    """Lightning's hints (GPU available, tips) would bury our own lines; warnings and errors still come through."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)

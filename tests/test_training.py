@@ -1,0 +1,184 @@
+"""The training room: run folder, exact resuming after a kill, held-out patches, thresholds."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from histoproto.config import Settings, load_settings
+from histoproto.data.dataset import StepSampler
+from histoproto.data.layouts import Patch
+from histoproto.errors import RunError, SettingError
+from histoproto.model.saving import load_model
+from histoproto.tissue import TissueSet
+from histoproto.training.holdout import hold_out
+from histoproto.training.run import train
+from histoproto.training.thresholds import best_f1_threshold
+
+TINY = [
+    "model.encoder=test_efficientnet",
+    "model.weights=null",
+    "model.prototypes=3",
+    "training.epochs=4",
+    "training.batch_size=4",
+    "training.checkpoint_every=2",
+    "training.averaging=0.9",
+    "data.validation_fraction=0.25",
+    "data.workers=0",
+    "loss.warmup=0.25",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """32 patches of 32 px: red, green or both halves."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "train").mkdir()
+    TissueSet.of("red", "green").write(root / "classes.yaml")
+    rng = np.random.default_rng(0)
+    for index in range(32):
+        pixels = rng.integers(120, 255, (32, 32, 3), dtype=np.uint8)
+        label = ("10", "01", "11")[index % 3]
+        pixels[:, :16, 0 if label[0] == "1" else 1] = 60
+        pixels[:, 16:, 1 if label[1] == "1" else 0] = 60
+        Image.fromarray(pixels).save(root / "train" / f"region{index // 4}+{index}[{label}].png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    return train(data, tmp_path_factory.mktemp("runs") / "whole", load_settings(overrides=TINY))
+
+
+def test_run_folder_is_complete_and_loads(data: Path, whole: Path) -> None:
+    run = whole
+    names = {path.name for path in run.iterdir()}
+    assert {"config.yaml", "model.safetensors", "model.json", "history.csv", "record.json", "tensorboard"} <= names
+    assert load_settings(run / "config.yaml") == load_settings(overrides=TINY)
+    network, card = load_model(run)
+    assert card.tissues.names == ("red", "green")
+    assert card.patch_size == 32
+    assert "no mask was used" in card.checkpoint
+    assert card.training_data["held_out"] == 4
+    assert all(0 < threshold < 1 for threshold in card.thresholds)
+    maps = network.class_maps(torch.rand(2, 3, 32, 32))
+    assert [m.shape[:2] for m in maps.maps] == [(2, 2)] * 3
+    header, *rows = (run / "history.csv").read_text().splitlines()
+    for column in ("classification", "diversity", "similarity", "total", "learning_rate", "val_map"):
+        assert column in header.split(",")
+    assert len(rows) == 28 + 4  # 7 steps in each of 4 epochs, and a validation after each
+    record = json.loads((run / "record.json").read_text())
+    assert record["seed"] == 0
+    assert torch.__version__.startswith(record["versions"]["torch"])
+    with pytest.raises(RunError, match="--resume"):
+        train(data, run, load_settings(overrides=TINY))
+
+
+KILLED = """
+import sys, os, signal
+import histoproto.training.callbacks as callbacks
+from histoproto.config import load_settings
+from histoproto.training.run import train
+data, out, stop, *settings = sys.argv[1:]
+plain = callbacks.Checkpoints.on_train_batch_end
+def deadly(self, trainer, module, *rest):
+    plain(self, trainer, module, *rest)
+    if trainer.global_step == int(stop):
+        os.kill(os.getpid(), signal.SIGKILL)
+callbacks.Checkpoints.on_train_batch_end = deadly
+train(data, out, load_settings(overrides=settings))
+"""
+
+
+@pytest.mark.parametrize("stop", [3, 7, 25])
+def test_killed_and_resumed_equals_uninterrupted(data: Path, whole: Path, tmp_path: Path, stop: int) -> None:
+    """Killed in the middle of an epoch (between two checkpoints, too), at its end, and in the last epoch."""
+    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), str(stop), *TINY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "cut" / "model.json").exists()
+    resumed = train(data, tmp_path / "cut", resume=True)
+    expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+    assert (resumed / "history.csv").read_text() == (whole / "history.csv").read_text()
+    assert (resumed / "model.json").read_text() == (whole / "model.json").read_text()
+
+
+def test_resuming_what_is_not_there_or_with_other_settings(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run to resume"):
+        train(data, tmp_path / "none", resume=True)
+    run = train(data, tmp_path / "run", load_settings(overrides=[*TINY, "training.epochs=1"]))
+    before = (run / "model.safetensors").stat().st_mtime_ns
+    with pytest.raises(RunError, match="other settings"):
+        train(data, run, load_settings(overrides=[*TINY, "seed=1"]), resume=True)
+    train(data, run, resume=True)  # finished: nothing to do
+    assert (run / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_seeds_differ_and_repeat(data: Path, tmp_path: Path) -> None:
+    short = [*TINY, "training.epochs=1"]
+    first = load_file(train(data, tmp_path / "a", load_settings(overrides=short)) / "model.safetensors")
+    again = load_file(train(data, tmp_path / "b", load_settings(overrides=short)) / "model.safetensors")
+    other = load_file(train(data, tmp_path / "c", load_settings(overrides=[*short, "seed=1"])) / "model.safetensors")
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["bank.prototypes"], other["bank.prototypes"])
+
+
+def test_teacher_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"model.dimension=320"):
+        train(data, tmp_path / "run", load_settings(overrides=[*TINY, "model.dimension=64"]))
+    assert not (tmp_path / "run" / "model.json").exists()
+
+
+def test_two_processes_share_each_batch() -> None:
+    one = list(StepSampler(10, 4, epochs=2, seed=3))
+    halves = [list(StepSampler(10, 4, epochs=2, seed=3, rank=rank, world=2)) for rank in (0, 1)]
+    for step in range(4):
+        both = {*halves[0][2 * step : 2 * step + 2], *halves[1][2 * step : 2 * step + 2]}
+        assert both == set(one[4 * step : 4 * step + 4])
+    late = StepSampler(10, 4, epochs=2, seed=3)
+    late.start = 3
+    assert list(late) == one[12:]
+
+
+def test_held_out_groups_are_whole_and_rare_tissue_stays() -> None:
+    def patch(group: str, *labels: int) -> Patch:
+        return Patch(Path(f"{group}.png"), labels, None, group)
+
+    common = [patch(f"c{index // 5}", 1, 0) for index in range(100)]
+    rare = [patch("r0", 0, 1) for _ in range(18)] + [patch("r1", 0, 1) for _ in range(2)]
+    for seed in range(10):
+        training, held = hold_out([*common, *rare], 0.1, seed)
+        assert len(training) + len(held) == 120
+        assert not {p.group for p in training} & {p.group for p in held}
+        assert "r0" not in {p.group for p in held}
+        assert {p.group for p in held} > {"r1"}
+
+
+def test_threshold_is_the_best_of_all_cuts() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        labels = rng.random(30) < 0.4
+        probabilities = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0.01, 0.99).round(2)
+
+        def f1(threshold: float, p=probabilities, y=labels) -> float:
+            chosen = p >= threshold
+            return 2 * (chosen & y).sum() / (chosen.sum() + y.sum())
+
+        found = best_f1_threshold(probabilities, labels)
+        assert f1(found) == pytest.approx(max(f1(t) for t in np.linspace(0, 1, 1001)))
+    assert best_f1_threshold(np.array([0.2, 0.9]), np.array([True, True])) == 0.5
+
+
+def test_defaults_are_valid() -> None:
+    assert Settings().loss.warmup < 1
