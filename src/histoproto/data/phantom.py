@@ -36,7 +36,7 @@ _NUCLEI = {
     NECROSIS: [Nuclei(6.0, 2.0, 1.7, 0.5, 1.4), Nuclei(13.0, 9.0, 7.5, 0.2, 0.5, wobble=0.15)],  # debris, ghosts
 }
 _TISSUES_PER_PATCH = {1: 0.2, 2: 0.45, 3: 0.28, 4: 0.07}
-_PATCHES_PER_SLIDE = 20
+_PATCHES_PER_SLIDE = 10
 
 
 def phantom_region(
