@@ -57,7 +57,7 @@ def phantom_region(
         slide: its stain (`draw_slide`).
         tissues: indices of those that occur.
         glass: leave a part empty.
-        mpp: µm/px; nuclei need at most 1.
+        mpp: µm/px; above 1, nuclei can no longer be told apart.
 
     Returns:
         image: H × W × 3 uint8 RGB.
@@ -99,8 +99,8 @@ def write_phantom(
         for place, (split, count) in enumerate({"train": train, "val": val, "test": test}.items()):
             for patch in range(count):
                 number, index = divmod(patch, _PATCHES_PER_SLIDE)
-                slide = draw_slide(np.random.default_rng((seed, place, number)))
-                rng = np.random.default_rng((seed, place, number, index))
+                slide = draw_slide(np.random.default_rng((seed, place, number, 0)))
+                rng = np.random.default_rng((seed, place, number, index + 1))
                 image, labels = _draw_patch(rng, size, slide, mpp)
                 region = f"{split}-slide{number + 1}"
                 if split == "train":
