@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 
 from histoproto import __version__
+from histoproto.cli import data
+from histoproto.cli.demo import demo
 from histoproto.cli.doctor import doctor
+from histoproto.cli.evaluate import evaluate
+from histoproto.cli.predict import predict
+from histoproto.cli.prototypes import prototypes
+from histoproto.cli.report import report
 from histoproto.cli.train import train
 
 app = typer.Typer(
@@ -38,5 +44,7 @@ def _options(
     pass
 
 
-app.command()(train)
-app.command()(doctor)
+app.command()(demo)
+app.add_typer(data.app, name="data")
+for command in (train, evaluate, predict, prototypes, report, doctor):
+    app.command()(command)

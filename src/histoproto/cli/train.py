@@ -30,16 +30,18 @@ def train(
     """
     from histoproto.config import load_settings
 
-    saved = out / "config.yaml"
-    if resume and config is None and saved.is_file():
-        config = saved
     named = {"method": method, "seed": seed}
     # JSON is YAML: quoting keeps a method called `null` or `1e3` a name.
-    first = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
-    settings = load_settings(config, [*first, *(overrides or [])])
+    given = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None] + (overrides or [])
+    # Without a word about settings, a resumed run has those it was started with.
+    settings = load_settings(config, given) if given or config or not resume else None
 
     # Only now, so that a mistyped setting is answered at once.
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from histoproto.report.html import write_report
     from histoproto.training.run import train as run
 
     folder = run(data, out, settings, resume=resume)
-    typer.echo(f"trained: {folder}\nnext: histoproto evaluate {folder} {data}")
+    if rank_zero_only.rank == 0:
+        typer.echo(f"written: {write_report(folder, data)}\nnext: histoproto evaluate {folder} {data}")
