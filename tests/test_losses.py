@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from histoproto.losses.classification import classification_loss
+from histoproto.losses.classification import balancing_weights, classification_loss
 from histoproto.losses.diversity import diversity_loss, pairwise_similarity, pseudo_regions, published_diversity_loss
 from histoproto.losses.similarity import (
     Pairs,
@@ -50,6 +50,17 @@ def test_classification_against_loop(generator: torch.Generator) -> None:
             p = 1 / (1 + torch.exp(-z[b, c]))
             slow = slow - weight * torch.log(p if labels[b, c] else 1 - p) / (B * C)
     assert_same(classification_loss(logits, labels, (0.1, 1.0, 2.0)), slow, *logits)
+
+
+def test_balanced_classification_ignores_how_common_a_tissue_is() -> None:
+    """Nine patches with a tissue and one without it weigh the same."""
+    labels = torch.tensor([[1.0]] * 9 + [[0.0]])
+    weights = balancing_weights(labels.mean(dim=0))
+    right, wrong = torch.full((9, 1), 2.0), torch.full((1, 1), 2.0)
+    loss = classification_loss([torch.cat([right, wrong])], labels, (1.0,), weights)
+    expected = (F.softplus(torch.tensor(-2.0)) + F.softplus(torch.tensor(2.0))) / 2
+    torch.testing.assert_close(loss, expected)
+    assert balancing_weights(torch.tensor([0.0, 1.0])).isfinite().all()
 
 
 # --- diversity --------------------------------------------------------------------------------------------------------

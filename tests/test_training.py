@@ -1,4 +1,4 @@
-"""The training room: run folder, exact resuming after a kill, held-out patches, thresholds."""
+"""The training room: run folder, exact resuming after a kill, held-out patches, calibration."""
 
 import json
 import signal
@@ -18,9 +18,9 @@ from histoproto.data.layouts import Patch
 from histoproto.errors import RunError, SettingError
 from histoproto.model.saving import load_model
 from histoproto.tissue import TissueSet
+from histoproto.training.calibration import best_f1_threshold, fit_offsets
 from histoproto.training.holdout import hold_out
 from histoproto.training.run import train
-from histoproto.training.thresholds import best_f1_threshold
 
 TINY = [
     "model.encoder=test_efficientnet",
@@ -168,16 +168,34 @@ def test_held_out_groups_are_whole_and_rare_tissue_stays() -> None:
 def test_threshold_is_the_best_of_all_cuts() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        labels = rng.random(30) < 0.4
-        probabilities = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0.01, 0.99).round(2)
+        labels, weights = rng.random(30) < 0.4, rng.choice([0.3, 1.0], 30)
+        logits = rng.normal(2 * labels - 1, 1).round(1)
 
-        def f1(threshold: float, p=probabilities, y=labels) -> float:
-            chosen = p >= threshold
-            return 2 * (chosen & y).sum() / (chosen.sum() + y.sum())
+        def f1(threshold: float, z=logits, y=labels, w=weights) -> float:
+            chosen = 1 / (1 + np.exp(-z)) >= threshold
+            return 2 * (w * (chosen & y)).sum() / ((w * chosen).sum() + (w * y).sum())
 
-        found = best_f1_threshold(probabilities, labels)
-        assert f1(found) == pytest.approx(max(f1(t) for t in np.linspace(0, 1, 1001)))
-    assert best_f1_threshold(np.array([0.2, 0.9]), np.array([True, True])) == 0.5
+        found = best_f1_threshold(logits, labels, weights)
+        assert f1(found) == pytest.approx(max(f1(t) for t in np.linspace(0, 1, 2001)))
+    assert best_f1_threshold(np.array([0.2, 0.9]), np.array([True, True]), np.ones(2)) == 0.5
+
+
+def test_offsets_make_tissues_comparable() -> None:
+    """Two tissues whose maps differ by a constant that says nothing; the third never occurs alone."""
+    generator = torch.Generator().manual_seed(0)
+    tissue = torch.tensor([0] * 30 + [2] * 10)
+    scores = torch.randn(40, 3, 8, generator=generator)
+    scores[torch.arange(40), tissue] += 2
+    scores[:, 2] += 3
+    offsets = fit_offsets(scores, tissue, torch.ones(40, 8))
+    assert offsets[0] - offsets[2] == pytest.approx(3, abs=0.3)
+    assert offsets[1] == 0
+    unknown = scores.clone()
+    unknown[:, :, 4:] = torch.randn(40, 3, 4) * 100  # locations without weight do not count
+    weights = torch.ones(40, 8)
+    weights[:, 4:] = 0
+    torch.testing.assert_close(fit_offsets(unknown, tissue, weights), fit_offsets(scores, tissue, weights))
+    assert fit_offsets(scores, torch.zeros(40, dtype=torch.long), torch.ones(40, 8)).eq(0).all()
 
 
 def test_defaults_are_valid() -> None:

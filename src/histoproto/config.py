@@ -32,12 +32,14 @@ class DataSettings(_Group):
     mpp: Positive | None = None
     """Physical scale of the patches in µm/px, where known; goes into the model, so that slides are read at it."""
     validation_fraction: Fraction = 0.1
-    """Part of the training patches (whole groups) held out to choose the checkpoint and the gating thresholds by
-    their image labels; 0 keeps the last checkpoint and a threshold of 0.5."""
+    """Part of the training patches (whole groups) held out to choose the checkpoint by and to calibrate on, by their
+    image labels; 0 keeps the last checkpoint."""
     validate_with: Literal["labels", "masks"] = "labels"
     """What chooses the checkpoint: image labels of the held-out part, or masks of the `val` folder (recorded)."""
     stain_jitter: NonNegative = 0.15
     """Optical density of each colour channel is scaled by 1 ± this, at random: stains differ between laboratories."""
+    stain_borrowing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability that a patch is shown in the stain of another training patch (see `borrow_stain`)."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that load patches; None: one less than the cores at hand, at most 8."""
 
@@ -66,6 +68,8 @@ class LossSettings(_Group):
 
     scale_weights: tuple[NonNegative, NonNegative, NonNegative] = (0.1, 1.0, 1.0)
     """Weight of the classification loss at scales 2, 3, 4."""
+    balance: bool = True
+    """Let patches with and without a tissue count alike in the classification loss (the paper: false)."""
     diversity: NonNegative = 0.5
     """lambda_div; 0 switches the regulariser off."""
     diversity_temperature: Positive = 0.1

@@ -7,6 +7,7 @@ one process or on many.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from histoproto.data.augment import dihedral, jitter_stain
+from histoproto.data.augment import borrow_stain, dihedral, jitter_stain
 from histoproto.data.images import read_image
 from histoproto.data.layouts import Patch
 from histoproto.errors import DataError
@@ -34,14 +35,22 @@ class Sample(TypedDict, total=False):
     """D×h×w dense features of the teacher, turned like the image; only where they were computed in advance."""
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Turns and flips, and changes of stain; see `histoproto.data.augment`."""
+
+    jitter: float = 0.0
+    borrowing: float = 0.0
+    seed: int = 0
+
+
 class PatchDataset(Dataset[Sample]):
-    """Weakly labelled patches, augmented if `jitter` is not None.
+    """Weakly labelled patches.
 
     Args:
         patches: with labels.
         size: side in pixels; patches of another size are resized (area average).
-        jitter: stain jitter (see `jitter_stain`), together with turns and flips; None: patches as they are.
-        seed: of the augmentation.
+        augmentation: None: patches as they are.
         teacher_maps: path of an N×D×h×w float16 `.npy` with the teacher's features of the patches as they are.
 
     Index with (epoch, index), as `StepSampler` does, or with a plain index (epoch 0).
@@ -51,16 +60,14 @@ class PatchDataset(Dataset[Sample]):
         self,
         patches: Sequence[Patch],
         size: int,
-        jitter: float | None = None,
-        seed: int = 0,
+        augmentation: Augmentation | None = None,
         teacher_maps: Path | None = None,
     ):
         if not patches:
             raise DataError("there are no patches to load; check the folder with `histoproto data check`")
         self.patches = patches
         self.size = size
-        self.jitter = jitter
-        self.seed = seed
+        self.augmentation = augmentation
         self.teacher_maps = teacher_maps
         self._features: NDArray[np.float16] | None = None
 
@@ -72,13 +79,15 @@ class PatchDataset(Dataset[Sample]):
         patch = self.patches[index]
         if patch.labels is None:
             raise DataError(f"{patch.image} carries no image label; training needs one for every patch")
-        pixels = fit_to_size(read_image(patch.image), self.size)
+        pixels = self._read(index)
         code = 0
-        if self.jitter is not None:
-            rng = np.random.default_rng((self.seed, epoch, index))
+        if self.augmentation is not None:
+            rng = np.random.default_rng((self.augmentation.seed, epoch, index))
             code = int(rng.integers(8))
-            pixels = jitter_stain(pixels, self.jitter, rng)
-        image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+            if rng.random() < self.augmentation.borrowing:
+                pixels = borrow_stain(pixels, self._read(int(rng.integers(len(self)))), rng)
+            pixels = jitter_stain(pixels, self.augmentation.jitter, rng)
+    X
         sample = Sample(image=dihedral(image, code), labels=torch.tensor(patch.labels, dtype=torch.float32))
         if self.teacher_maps is not None:
             if self._features is None:  # opened in the process that reads it
@@ -86,6 +95,9 @@ class PatchDataset(Dataset[Sample]):
             features = torch.from_numpy(np.array(self._features[index], dtype=np.float32))
             sample["teacher"] = dihedral(features, code)
         return sample
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        return fit_to_size(read_image(self.patches[index].image), self.size)
 
 
 def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from histoproto.config import Settings
 from histoproto.data.dataset import Sample
 from histoproto.errors import SettingError
-from histoproto.losses.classification import classification_loss
+from histoproto.losses.classification import balancing_weights, classification_loss
 from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
 from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
 from histoproto.methods.base import Method
@@ -20,10 +21,14 @@ from histoproto.model.teachers import Teacher
 class LPD(Method):
     """L = L_cls + lambda_div · L_div + lambda_sim · L_sim; L_cls alone during the warm-up."""
 
-    def __init__(self, settings: Settings, tissues: int):
+    balance: Tensor
+
+    def __init__(self, settings: Settings, frequency: Tensor):
         super().__init__(settings)
         loss = settings.loss
-        self.network = build_network(settings.model, tissues)
+        self.network = build_network(settings.model, len(frequency))
+        weights = balancing_weights(frequency) if loss.balance else torch.ones(2, len(frequency))
+        self.register_buffer("balance", weights, persistent=False)
         self.teacher: Teacher | None = None
         if loss.similarity > 0:
             teacher = Teacher(loss.teacher)
@@ -48,7 +53,7 @@ class LPD(Method):
         settings = self.settings.loss
         out: Activations = self.network(batch["image"])
         labels = batch["labels"]
-        losses = {"classification": classification_loss(out.logits, labels, settings.scale_weights)}
+        losses = {"classification": classification_loss(out.logits, labels, settings.scale_weights, self.balance)}
         total = losses["classification"]
         if progress >= settings.warmup:
             if settings.diversity > 0:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from histoproto.config import ModelSettings
 from histoproto.model.encoders import build_encoder
-from histoproto.model.prototypes import PrototypeBank, cosine_maps, merge_prototypes, pool_maps
+from histoproto.model.prototypes import Merge, PrototypeBank, cosine_maps, merge_prototypes, pool_maps
 
 
 class Activations(NamedTuple):
@@ -67,7 +67,7 @@ class PrototypeNetwork(nn.Module):
         logits are those of scale 4, pooled as in training.
         """
         out = self(x)
-        merge = "logsumexp" if self.settings.merge == "logsumexp" else "softmax"
+        merge: Merge = "logsumexp" if self.settings.merge == "logsumexp" else "softmax"
         return ClassMaps(tuple(merge_prototypes(a, merge) for a in out.maps), out.logits[-1])
 
     @torch.no_grad()

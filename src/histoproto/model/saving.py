@@ -40,8 +40,10 @@ class ModelCard(BaseModel):
     """Their scale in µm/px, where known: slides are read at it."""
     thresholds: tuple[float, ...]
     """Per tissue: it counts as present in a patch from this probability, in [0, 1]."""
-    thresholds_from: str
-    """What the thresholds were calibrated on."""
+    offsets: tuple[float, ...]
+    """Per tissue: added to its fused raw map before maps are compared."""
+    calibrated_on: str
+    """What thresholds and offsets were fitted to."""
     checkpoint: str
     """Which weights these are, and how they were chosen."""
     normalisation: dict[str, list[float]]
@@ -95,4 +97,4 @@ def load_model(folder: Path) -> tuple[PrototypeNetwork, ModelCard]:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {error}".splitlines()[0]) from error
-    return network.eval().to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+    return network.eval().to(memory_format=torch.channels_last), card

@@ -41,6 +41,6 @@ class Teacher(nn.Module):
         embeddings: Tensor = self.encoder(images)[-1].mean(dim=(2, 3))
         return embeddings
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Empty: a frozen teacher has nothing to save with a checkpoint."""
         return {}

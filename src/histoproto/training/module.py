@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -26,7 +26,7 @@ class TrainingModule(lightning.LightningModule):
 
     def __init__(self, method: Method, total_steps: int, steps_per_epoch: int):
         super().__init__()
-        self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.method = method.to(memory_format=torch.channels_last)
         self.strict_loading = False  # frozen teachers are not part of a checkpoint
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         decay = method.settings.training.averaging
@@ -38,8 +38,9 @@ class TrainingModule(lightning.LightningModule):
     @property
     def final_network(self) -> PrototypeNetwork:
         """The weights to validate and save: the average, where there is one."""
-        network: PrototypeNetwork = self.averaged.module if self.averaged is not None else self.method.network
-        return network
+        if self.averaged is None:
+            return self.method.network
+        return cast(PrototypeNetwork, self.averaged.module)
 
     def configure_optimizers(self) -> Any:
         """AdamW; learning rates fall linearly (poly power 1) to zero over all steps."""
@@ -84,5 +85,5 @@ def mean_average_precision(probabilities: Tensor, labels: Tensor) -> Tensor:
     occurring = labels.bool().any(dim=0)
     if not occurring.any():
         return probabilities.new_zeros(())
-    precision = multilabel_average_precision(probabilities, labels, num_labels=labels.shape[1], average="none")
+    precision: Tensor = multilabel_average_precision(probabilities, labels, num_labels=labels.shape[1], average="none")
     return precision[occurring].mean()

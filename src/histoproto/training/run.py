@@ -16,21 +16,21 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from histoproto.config import Settings, load_settings
-from histoproto.data.dataset import PatchDataset, ResumableLoader, StepSampler
+from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
 from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
-from histoproto.errors import RunError
+from histoproto.errors import DataError, RunError
 from histoproto.files import replace_atomically
 from histoproto.methods.base import Method
 from histoproto.methods.registry import build_method
 from histoproto.model.saving import CARD_FILE, ModelCard, save_model
 from histoproto.model.weights import read_state_dict
+from histoproto.training.calibration import calibrate
 from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
 from histoproto.training.holdout import hold_out
 from histoproto.training.module import TrainingModule
 from histoproto.training.record import environment, fingerprint, now, peak_memory_mib, write_record
 from histoproto.training.teacher_maps import write_teacher_maps
-from histoproto.training.thresholds import calibrate_thresholds
 
 CONFIG_FILE, RECORD_FILE, HISTORY_FILE = "config.yaml", "record.json", "history.csv"
 
@@ -69,7 +69,8 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
         return out
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     material = _material(data, settings)
-    method = build_method(settings, len(material.folder.tissues))
+    labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
+    method = build_method(settings, labels.mean(dim=0))
     started, clock = now(), time.monotonic()
 
     with replace_atomically(out / CONFIG_FILE) as temporary:
@@ -120,15 +121,21 @@ def _prepare(out: Path, settings: Settings | None, resume: bool) -> Settings:
 def _material(data: Path, settings: Settings) -> _Material:
     folder = open_data(data)
     patches = folder.split("train")
+    unlabelled = [patch.image.name for patch in patches if patch.labels is None]
+    if unlabelled:
+        raise DataError(
+            f"{len(unlabelled)} of {len(patches)} training patches carry no image label (the first is "
+            f"{unlabelled[0]}); training needs one for each"
+        )
     training: list[Patch] = list(patches)
     held: list[Patch] = []
     if settings.data.validation_fraction > 0:
         training, held = hold_out(patches, settings.data.validation_fraction, settings.seed)
     size = settings.data.patch_size or min(read_image(training[0].image).shape[:2])
-    jitter = settings.data.stain_jitter
+    augmentation = Augmentation(settings.data.stain_jitter, settings.data.stain_borrowing, settings.seed)
     return _Material(
         folder,
-        PatchDataset(training, size, jitter, settings.seed),
+        PatchDataset(training, size, augmentation),
         PatchDataset(held, size) if held else None,
         size,
     )
@@ -202,15 +209,15 @@ def _save(
     """Write the final weights and their card; the card comes last and marks the run as finished."""
     network = module.final_network.to("cpu")
     chosen = "last step; no patches were held out"
-    thresholds, source = (0.5,) * len(material.folder.tissues), "none (no patches were held out)"
     if material.held_out is not None:
         network.load_state_dict(read_state_dict(checkpoints.best_path))
         chosen = (
             f"step {checkpoints.best['step']:.0f}: best mean average precision of image labels "
             f"({checkpoints.best['score']:.4f}) on {len(material.held_out)} held-out training patches; no mask was used"
         )
-        thresholds = calibrate_thresholds(network, material.held_out)
-        source = f"image labels of {len(material.held_out)} held-out training patches"
+    plain = PatchDataset(material.training.patches, material.patch_size)
+    calibration = calibrate(network, plain, material.held_out, settings.inference)
+    held_out = len(material.held_out) if material.held_out else 0
     patches = (*material.training.patches, *(material.held_out.patches if material.held_out else ()))
     encoder = network.encoder
     card = ModelCard(
@@ -220,15 +227,16 @@ def _save(
         classes=material.folder.tissues.to_dict(),
         patch_size=material.patch_size,
         mpp=settings.data.mpp,
-        thresholds=thresholds,
-        thresholds_from=source,
+        thresholds=calibration.thresholds,
+        offsets=calibration.offsets,
+        calibrated_on=f"image labels of {len(plain)} training and {held_out} held-out patches",
         checkpoint=chosen,
         normalisation={"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()},
         encoder_licence=encoder.licence,
         training_data={
             "layout": material.folder.layout,
             "patches": len(material.training),
-            "held_out": len(patches) - len(material.training),
+            "held_out": held_out,
             "fingerprint": fingerprint(patches),
         },
     )
