@@ -42,7 +42,6 @@ def colour_card(
         patch_size=patch_size,
         mpp=mpp,
         thresholds=(0.5,) * len(tissues),
-        offsets=(0.0,) * len(tissues),
         calibrated_on="nothing",
         checkpoint="none",
         normalisation={"mean": [0.0] * 3, "std": [1.0] * 3},

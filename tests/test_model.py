@@ -178,7 +178,6 @@ def card_of(settings: ModelSettings, tissues: TissueSet) -> ModelCard:
         patch_size=64,
         mpp=0.5,
         thresholds=(0.5,) * len(tissues),
-        offsets=(0.0,) * len(tissues),
         calibrated_on="nothing",
         checkpoint="last",
         normalisation={"mean": [0.5] * 3, "std": [0.5] * 3},

@@ -38,10 +38,7 @@ def test_against_slow_loops() -> None:
             if len(places) < 5:
                 continue
             count = math.ceil(0.2 * len(places))
-            top = [
-                set(sorted(places, key=lambda p: -float(maps[b, c, k, *p]))[:count])
-                for k in range(K)
-            ]
+            top = [set(sorted(places, key=lambda p: -float(maps[b, c, k, *p]))[:count]) for k in range(K)]
             overlaps.append(np.mean([len(i & j) / len(i | j) for i, j in itertools.combinations(top, 2)]))
             coverages.append(len(set.union(*top)) / len(places))
             for p in places:

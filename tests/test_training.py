@@ -18,7 +18,7 @@ from histoproto.data.layouts import Patch
 from histoproto.errors import RunError, SettingError
 from histoproto.model.saving import load_model
 from histoproto.tissue import TissueSet
-from histoproto.training.calibration import best_f1_threshold, fit_offsets
+from histoproto.training.calibration import best_f1_threshold
 from histoproto.training.holdout import hold_out
 from histoproto.training.run import train
 
@@ -178,24 +178,6 @@ def test_threshold_is_the_best_of_all_cuts() -> None:
         found = best_f1_threshold(logits, labels, weights)
         assert f1(found) == pytest.approx(max(f1(t) for t in np.linspace(0, 1, 2001)))
     assert best_f1_threshold(np.array([0.2, 0.9]), np.array([True, True]), np.ones(2)) == 0.5
-
-
-def test_offsets_make_tissues_comparable() -> None:
-    """Two tissues whose maps differ by a constant that says nothing; the third never occurs alone."""
-    generator = torch.Generator().manual_seed(0)
-    tissue = torch.tensor([0] * 30 + [2] * 10)
-    scores = torch.randn(40, 3, 8, generator=generator)
-    scores[torch.arange(40), tissue] += 2
-    scores[:, 2] += 3
-    offsets = fit_offsets(scores, tissue, torch.ones(40, 8))
-    assert offsets[0] - offsets[2] == pytest.approx(3, abs=0.3)
-    assert offsets[1] == 0
-    unknown = scores.clone()
-    unknown[:, :, 4:] = torch.randn(40, 3, 4) * 100  # locations without weight do not count
-    weights = torch.ones(40, 8)
-    weights[:, 4:] = 0
-    torch.testing.assert_close(fit_offsets(unknown, tissue, weights), fit_offsets(scores, tissue, weights))
-    assert fit_offsets(scores, torch.zeros(40, dtype=torch.long), torch.ones(40, 8)).eq(0).all()
 
 
 def test_defaults_are_valid() -> None:

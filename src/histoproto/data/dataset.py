@@ -87,7 +87,7 @@ class PatchDataset(Dataset[Sample]):
             if rng.random() < self.augmentation.borrowing:
                 pixels = borrow_stain(pixels, self._read(int(rng.integers(len(self)))), rng)
             pixels = jitter_stain(pixels, self.augmentation.jitter, rng)
-    X
+        image = torch.tensor(pixels).permute(2, 0, 1).float() / 255
         sample = Sample(image=dihedral(image, code), labels=torch.tensor(patch.labels, dtype=torch.float32))
         if self.teacher_maps is not None:
             if self._features is None:  # opened in the process that reads it

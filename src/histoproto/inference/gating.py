@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
-
-
-class Calibration(NamedTuple):
-    """What image labels told about the network (see `training.calibration`), on its device."""
-
-    thresholds: Tensor
-    """C: a tissue is present from this probability on."""
-    offsets: Tensor
-    """C: added to the fused raw maps, so that tissues can be compared."""
 
 
 def present_tissues(probabilities: Tensor, thresholds: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 from histoproto.config import InferenceSettings
 from histoproto.inference.crf import dense_crf
 from histoproto.inference.fusion import Ranges
-from histoproto.inference.gating import Calibration
 from histoproto.inference.patches import PatchMaps, add_ranges, as_batch, patch_maps
 from histoproto.inference.windows import Window, blend
 from histoproto.model.network import PrototypeNetwork
@@ -27,7 +26,7 @@ def windowed_maps(
     image: NDArray[np.uint8],
     windows: Sequence[Window],
     settings: InferenceSettings,
-    calibration: Calibration,
+    thresholds: Tensor,
     labels: Tensor | None = None,
 ) -> PatchMaps:
     """Maps of one image of any size, blended on the CPU from those of its windows.
@@ -37,7 +36,7 @@ def windowed_maps(
     through the windows), as a window that is full of a tissue holds nothing that is low for it.
 
     Args:
-        network, settings, calibration: see `patch_maps`; `calibration` on the device of the network.
+        network, settings, thresholds: see `patch_maps`; `thresholds` on the device of the network.
         image: H×W×3 uint8 RGB.
         windows: covering it, of the size of a patch.
         labels: `oracle` labels of the whole image, 1×C bool, or None.
@@ -49,12 +48,12 @@ def windowed_maps(
     ranges: Ranges | None = None
 
     def cut(batch: Sequence[Window]) -> tuple[Tensor, Tensor | None]:
-        pixels = as_batch(np.stack([image[window.place] for window in batch]), calibration.thresholds.device)
+        pixels = as_batch(np.stack([image[window.place] for window in batch]), thresholds.device)
         return pixels, None if labels is None else labels.expand(len(batch), -1)
 
     def predict(batch: Sequence[Window]) -> Tensor:
         pixels, named = cut(batch)
-        maps = patch_maps(network, pixels, settings, calibration, named, ranges)
+        maps = patch_maps(network, pixels, settings, thresholds, named, ranges)
         probabilities.append(maps.probabilities.cpu())
         present.append(maps.present.cpu())
         return maps.scores if maps.foreground is None else torch.cat([maps.scores, maps.foreground], dim=1)
@@ -63,11 +62,11 @@ def windowed_maps(
     if by_activation or settings.fusion == "minmax":
         for start in range(0, len(windows), BATCH):
             pixels, named = cut(windows[start : start + BATCH])
-            ranges = add_ranges(ranges, network, pixels, calibration, named)
+            ranges = add_ranges(ranges, network, pixels, thresholds, named)
     blended = blend(predict, windows, BATCH)[None]
     return PatchMaps(
-        blended[:, : len(calibration.thresholds)],
-        blended[:, len(calibration.thresholds) :] if by_activation else None,
+        blended[:, : len(thresholds)],
+        blended[:, len(thresholds) :] if by_activation else None,
         torch.cat(probabilities).amax(dim=0, keepdim=True),
         torch.cat(present).any(dim=0, keepdim=True),
     )

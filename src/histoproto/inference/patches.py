@@ -11,7 +11,7 @@ from torch import Tensor
 
 from histoproto.config import InferenceSettings
 from histoproto.inference.fusion import Fusion, Ranges, fuse_scales, widen_ranges
-from histoproto.inference.gating import Calibration, gate, gate_softly, present_tissues
+from histoproto.inference.gating import gate, gate_softly, present_tissues
 from histoproto.inference.views import mean_of_views
 from histoproto.model.network import PrototypeNetwork
 
@@ -36,7 +36,7 @@ def patch_maps(
     network: PrototypeNetwork,
     images: Tensor,
     settings: InferenceSettings,
-    calibration: Calibration,
+    thresholds: Tensor,
     labels: Tensor | None = None,
     ranges: Ranges | None = None,
 ) -> PatchMaps:
@@ -46,7 +46,7 @@ def patch_maps(
         network: in evaluation mode, on the device of `images`.
         images: B×3×H×W RGB in [0, 1], of any size; sides that do not fit the encoder are padded by reflection.
         settings: `fusion`, `fusion_weights`, `background` and `views` are used here.
-        calibration: gating thresholds, and offsets of raw maps.
+        thresholds: gating thresholds, C, in probability.
         labels: `oracle` labels, B×C bool; None: those that the classifier predicts.
         ranges: for min–max maps; None: those of each patch.
     """
@@ -66,23 +66,20 @@ def patch_maps(
     fused, logits = mean_of_views(network.class_maps, fuse, padded, settings.views)
     fused = fused[..., :height, :width]
     probabilities = logits.sigmoid()
-    present = present_tissues(probabilities, calibration.thresholds) if labels is None else labels
+    present = present_tissues(probabilities, thresholds) if labels is None else labels
     scores, normalised = fused[:, : present.shape[1]], fused[:, -present.shape[1] :]
-    if settings.fusion == "raw":
-        scores = gate_softly(scores + calibration.offsets[:, None, None], present)
-    else:
-        scores = gate(scores, present, 0.0)
+    scores = gate_softly(scores, present) if settings.fusion == "raw" else gate(scores, present, 0.0)
     foreground = gate(normalised, present, 0.0).amax(dim=1, keepdim=True) if by_activation else None
     return PatchMaps(scores, foreground, probabilities, present)
 
 
 def add_ranges(
-    ranges: Ranges | None, network: PrototypeNetwork, images: Tensor, calibration: Calibration, labels: Tensor | None
+    ranges: Ranges | None, network: PrototypeNetwork, images: Tensor, thresholds: Tensor, labels: Tensor | None
 ) -> Ranges:
     """The ranges of activation maps, widened by those of some windows of an image (arguments as in `patch_maps`)."""
     out = network.class_maps(pad_to_stride(images))
     return widen_ranges(
-        ranges, out.maps, present_tissues(out.logits.sigmoid(), calibration.thresholds) if labels is None else labels
+        ranges, out.maps, present_tissues(out.logits.sigmoid(), thresholds) if labels is None else labels
     )
 
 

@@ -16,7 +16,6 @@ from histoproto.config import InferenceSettings
 from histoproto.errors import SettingError
 from histoproto.inference.background import glass_mask, label_probabilities
 from histoproto.inference.crf import dense_crf
-from histoproto.inference.gating import Calibration
 from histoproto.inference.inputs import ImageLike, Pixels, as_image, check_labels, list_inputs, pick_device
 from histoproto.inference.large import windowed_crf, windowed_maps
 from histoproto.inference.patches import as_batch, patch_maps
@@ -63,9 +62,7 @@ class Segmenter:
         self.network = network.to(self.device).eval()
         self.card = card
         self.tissues = card.tissues
-        self.calibration = Calibration(
-            torch.tensor(card.thresholds, device=self.device), torch.tensor(card.offsets, device=self.device)
-        )
+        self.thresholds = torch.tensor(card.thresholds, device=self.device)
 
     @classmethod
     def load(cls, run: Path | str, device: str = "auto") -> Segmenter:
@@ -163,9 +160,9 @@ class Segmenter:
         windowed = self._large(images[0])
         if windowed:
             windows = window_grid(height, width, self.card.patch_size, max(1, self.card.patch_size // 2))
-            maps = windowed_maps(self.network, images[0], windows, settings, self.calibration, labels)
+            maps = windowed_maps(self.network, images[0], windows, settings, self.thresholds, labels)
         else:
-            maps = patch_maps(self.network, as_batch(images, self.device), settings, self.calibration, labels)
+            maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
         chances = label_probabilities(
             maps.scores, maps.present, logits=settings.fusion == "raw", foreground=maps.foreground
         )

@@ -40,10 +40,8 @@ class ModelCard(BaseModel):
     """Their scale in µm/px, where known: slides are read at it."""
     thresholds: tuple[float, ...]
     """Per tissue: it counts as present in a patch from this probability, in [0, 1]."""
-    offsets: tuple[float, ...]
-    """Per tissue: added to its fused raw map before maps are compared."""
     calibrated_on: str
-    """What thresholds and offsets were fitted to."""
+    """What the thresholds were fitted to."""
     checkpoint: str
     """Which weights these are, and how they were chosen."""
     normalisation: dict[str, list[float]]

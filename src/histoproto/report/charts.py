@@ -14,7 +14,7 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 340.0, 170.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 16.0, 8.0, 22.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 16.0, 8.0, 22.0
 MAXIMUM_POINTS = 300
 FIRST = ("classification", "diversity", "similarity", "total")
 
@@ -61,6 +61,17 @@ def _number(cell: str | None, otherwise: float | None = None) -> float | None:
     except ValueError:
         return otherwise
     return value if math.isfinite(value) else otherwise
+
+
+def title(name: str) -> str:
+    """A column of the history in words.
+
+    >>> title("val_map"), title("learning_rate")
+    ('validation mAP of image labels', 'learning rate')
+    """
+    if name == "val_map":
+        return "validation mAP of image labels"
+    return name.replace("val_", "validation ").replace("_", " ")
 
 
 def thin(points: Sequence[Point], most: int = MAXIMUM_POINTS) -> list[Point]:
@@ -127,12 +138,12 @@ def line_chart(curve: Curve) -> Markup:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{v:.1f}" y2="{v:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{v + 3.5:.1f}" text-anchor="end">{y:g}</text>')
     for x in across:
-        if left <= x <= right:
+        if left <= x <= right and x == int(x):  # there is no half step
             parts.append(f'<text x="{place(x, up[0])[0]:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{x:g}</text>')
     if len(points) > 20:
         parts += [path(points, "raw"), path(smooth(points), "mean")]
     else:
         parts.append(path(points, "mean"))
         parts += [f'<circle class="dot" cx="{u:.1f}" cy="{v:.1f}" r="2.5"/>' for u, v in (place(*p) for p in points)]
-    name = escape(curve.name)
+    name = escape(title(curve.name))
     return Markup(f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{name}">{"".join(parts)}</svg>')

@@ -15,7 +15,7 @@ from histoproto.config import Settings
 from histoproto.data.layouts import open_data
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.saving import CARD_FILE, load_card
-from histoproto.report.charts import line_chart, read_history
+from histoproto.report.charts import line_chart, read_history, title
 from histoproto.report.gallery import Example, make_gallery
 from histoproto.report.page import render
 from histoproto.report.protocols import read_protocols
@@ -69,7 +69,7 @@ def write_report(run: Path, data: Path | None = None) -> Path:
         examples=examples,
         examples_note=note,
         gallery=prototypes,
-        curves=[(curve.name.replace("_", " "), line_chart(curve)) for curve in read_history(run / "history.csv")],
+        curves=[(title(curve.name), line_chart(curve)) for curve in read_history(run / "history.csv")],
         card=_facts(_read_json(run / CARD_FILE)),
         settings=_facts(settings, Settings().model_dump(mode="json")),
         record=_facts(record),

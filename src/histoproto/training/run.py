@@ -25,7 +25,7 @@ from histoproto.methods.base import Method
 from histoproto.methods.registry import build_method
 from histoproto.model.saving import CARD_FILE, ModelCard, save_model
 from histoproto.model.weights import read_state_dict
-from histoproto.training.calibration import calibrate
+from histoproto.training.calibration import calibrate_thresholds
 from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
 from histoproto.training.holdout import hold_out
 from histoproto.training.module import TrainingModule
@@ -216,7 +216,6 @@ def _save(
             f"({checkpoints.best['score']:.4f}) on {len(material.held_out)} held-out training patches; no mask was used"
         )
     plain = PatchDataset(material.training.patches, material.patch_size)
-    calibration = calibrate(network, plain, material.held_out, settings.inference)
     held_out = len(material.held_out) if material.held_out else 0
     patches = (*material.training.patches, *(material.held_out.patches if material.held_out else ()))
     encoder = network.encoder
@@ -227,8 +226,7 @@ def _save(
         classes=material.folder.tissues.to_dict(),
         patch_size=material.patch_size,
         mpp=settings.data.mpp,
-        thresholds=calibration.thresholds,
-        offsets=calibration.offsets,
+        thresholds=calibrate_thresholds(network, plain, material.held_out),
         calibrated_on=f"image labels of {len(plain)} training and {held_out} held-out patches",
         checkpoint=chosen,
         normalisation={"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()},
