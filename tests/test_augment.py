@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from histoproto.data.augment import borrow_stain, dihedral, jitter_stain, median_density, scale_density
+from histoproto.data.augment import dihedral, jitter_stain
 from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.layouts import Patch
 
@@ -23,13 +23,12 @@ def test_dihedral_gives_the_eight_symmetries() -> None:
     assert torch.equal(dihedral(image, 0), image)
 
 
-def test_scaling_density_is_what_it_says_and_keeps_white() -> None:
+def test_jitter_scales_density_and_keeps_white() -> None:
     image = np.random.default_rng(0).integers(40, 255, (20, 20, 3), dtype=np.uint8)
-    factors = np.array([0.8, 1.0, 1.3])
-    scaled = scale_density(image, factors)
-    expected = 255 * np.exp(-density(image.astype(float)) * factors)
-    assert np.abs(scaled - expected).max() <= 0.51
-    assert (scale_density(np.full((2, 2, 3), 255, np.uint8), factors) == 255).all()
+    factors = np.random.default_rng(5).uniform(0.7, 1.3, 3)
+    jittered = jitter_stain(image, 0.3, np.random.default_rng(5))
+    assert np.abs(jittered - 255 * np.exp(-density(image.astype(float)) * factors)).max() <= 0.51
+    assert (jitter_stain(np.full((2, 2, 3), 255, np.uint8), 0.3, np.random.default_rng(5)) == 255).all()
 
 
 def test_jitter_stays_within_its_range() -> None:
@@ -44,20 +43,6 @@ def test_jitter_stays_within_its_range() -> None:
     assert np.ptp(ratios, axis=0).min() > 0.2
 
 
-def test_borrowed_stain_lies_between_the_two() -> None:
-    rng = np.random.default_rng(0)
-    pink = rng.integers((200, 100, 150), (230, 140, 190), (32, 32, 3)).astype(np.uint8)
-    blue = rng.integers((80, 70, 140), (120, 110, 180), (32, 32, 3)).astype(np.uint8)
-    own, other = median_density(pink), median_density(blue)
-    for seed in range(10):
-        moved = median_density(borrow_stain(pink, blue, np.random.default_rng(seed)))
-        assert (moved >= np.minimum(own, other) - 0.02).all()
-        assert (moved <= np.maximum(own, other) + 0.02).all()
-    white = np.full((32, 32, 3), 250, np.uint8)
-    assert borrow_stain(pink, white, rng) is pink
-    assert borrow_stain(white, pink, rng) is white
-
-
 @pytest.fixture
 def patches(tmp_path: Path) -> list[Patch]:
     rng = np.random.default_rng(0)
@@ -69,7 +54,7 @@ def patches(tmp_path: Path) -> list[Patch]:
 
 
 def test_a_draw_depends_on_seed_epoch_and_index_alone(patches: list[Patch]) -> None:
-    augmentation = Augmentation(jitter=0.2, borrowing=0.5, seed=3)
+    augmentation = Augmentation(jitter=0.2, seed=3)
     first, second = PatchDataset(patches, 24, augmentation), PatchDataset(patches, 24, augmentation)
     second[0, 1], second[5, 2]  # other draws before do not matter
     assert torch.equal(first[1, 2]["image"], second[1, 2]["image"])

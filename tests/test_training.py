@@ -1,6 +1,8 @@
 """The training room: run folder, exact resuming after a kill, held-out patches, calibration."""
 
+import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +134,24 @@ def test_seeds_differ_and_repeat(data: Path, tmp_path: Path) -> None:
     other = load_file(train(data, tmp_path / "c", load_settings(overrides=[*short, "seed=1"])) / "model.safetensors")
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["bank.prototypes"], other["bank.prototypes"])
+
+
+def test_checkpoint_by_masks_is_recorded(data: Path, tmp_path: Path) -> None:
+    masked = tmp_path / "data"
+    shutil.copytree(data, masked)
+    for part in ("img", "mask"):
+        (masked / "val" / part).mkdir(parents=True)
+    shutil.copy(next((data / "train").glob("*[[]11[]].png")), masked / "val" / "img" / "a.png")
+    Image.fromarray(np.repeat(np.uint8([[0] * 16 + [1] * 16]), 32, axis=0)).save(masked / "val" / "mask" / "a.png")
+    short = [*TINY, "training.epochs=2", "data.validate_with=masks"]
+    run = train(masked, tmp_path / "run", load_settings(overrides=short))
+    assert "MASKS" in load_model(run)[1].checkpoint
+    with (run / "history.csv").open() as file:
+        found = [float(row["val_miou"]) for row in csv.DictReader(file) if row["val_miou"]]
+    assert len(found) == 2
+    assert all(0 <= score <= 1 for score in found)
+    with pytest.raises(SettingError, match="validation_fraction"):
+        train(masked, tmp_path / "none", load_settings(overrides=[*short, "data.validation_fraction=0"]))
 
 
 def test_teacher_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:

@@ -38,8 +38,6 @@ class DataSettings(_Group):
     """What chooses the checkpoint: image labels of the held-out part, or masks of the `val` folder (recorded)."""
     stain_jitter: NonNegative = 0.15
     """Optical density of each colour channel is scaled by 1 ± this, at random: stains differ between laboratories."""
-    stain_borrowing: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Probability that a patch is shown in the stain of another training patch (see `borrow_stain`)."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that load patches; None: one less than the cores at hand, at most 8."""
 
@@ -59,8 +57,8 @@ class ModelSettings(_Group):
     merge: Literal["mean", "softmax", "logsumexp"] = "softmax"
     """How a tissue's K maps become one in training (the paper: mean). At inference it is always the softmax-weighted
     sum, except for `logsumexp`."""
-    pooling: Literal["mean", "logsumexp", "topk"] = "mean"
-    """How a map becomes the image's class logit (the paper: mean)."""
+    pooling: Literal["mean", "logsumexp", "topk"] = "topk"
+    """How a map becomes the image's class logit: mean (the paper), log of the mean of exp, mean of the top 25 %."""
 
 
 class LossSettings(_Group):
@@ -95,7 +93,7 @@ class TrainingSettings(_Group):
 
     epochs: Count = 6
     batch_size: Count = 16
-    learning_rate: Positive = 1e-4
+    learning_rate: Positive = 3e-4
     prototype_learning_rate: Positive = 1e-3
     """Prototypes start at unit norm and would hardly move at the encoder's rate in a short run."""
     weight_decay: NonNegative = 1e-3

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from histoproto.data.augment import borrow_stain, dihedral, jitter_stain
+from histoproto.data.augment import dihedral, jitter_stain
 from histoproto.data.images import read_image
 from histoproto.data.layouts import Patch
 from histoproto.errors import DataError
@@ -37,10 +37,9 @@ class Sample(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Turns and flips, and changes of stain; see `histoproto.data.augment`."""
+    """Turns and flips, and stain jitter; see `histoproto.data.augment`."""
 
     jitter: float = 0.0
-    borrowing: float = 0.0
     seed: int = 0
 
 
@@ -79,13 +78,11 @@ class PatchDataset(Dataset[Sample]):
         patch = self.patches[index]
         if patch.labels is None:
             raise DataError(f"{patch.image} carries no image label; training needs one for every patch")
-        pixels = self._read(index)
+        pixels = fit_to_size(read_image(patch.image), self.size)
         code = 0
         if self.augmentation is not None:
             rng = np.random.default_rng((self.augmentation.seed, epoch, index))
             code = int(rng.integers(8))
-            if rng.random() < self.augmentation.borrowing:
-                pixels = borrow_stain(pixels, self._read(int(rng.integers(len(self)))), rng)
             pixels = jitter_stain(pixels, self.augmentation.jitter, rng)
         image = torch.tensor(pixels).permute(2, 0, 1).float() / 255
         sample = Sample(image=dihedral(image, code), labels=torch.tensor(patch.labels, dtype=torch.float32))
@@ -95,9 +92,6 @@ class PatchDataset(Dataset[Sample]):
             features = torch.from_numpy(np.array(self._features[index], dtype=np.float32))
             sample["teacher"] = dihedral(features, code)
         return sample
-
-    def _read(self, index: int) -> NDArray[np.uint8]:
-        return fit_to_size(read_image(self.patches[index].image), self.size)
 
 
 def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -178,5 +178,5 @@ class ProgressBar(lightning.pytorch.callbacks.ProgressBar):
 
 
 def _line(metrics: dict[str, Tensor]) -> str:
-    shown = [f"{name} {float(metrics[name]):.3f}" for name in (*LOSSES, "val_map") if name in metrics]
+    shown = [f"{name} {float(metrics[name]):.3f}" for name in (*LOSSES, "val_map", "val_miou") if name in metrics]
     return "  ".join(shown)

@@ -19,7 +19,7 @@ from histoproto.config import Settings, load_settings
 from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
 from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
-from histoproto.errors import DataError, RunError
+from histoproto.errors import DataError, RunError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.methods.base import Method
 from histoproto.methods.registry import build_method
@@ -28,6 +28,7 @@ from histoproto.model.weights import read_state_dict
 from histoproto.training.calibration import calibrate_thresholds
 from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
 from histoproto.training.holdout import hold_out
+from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.module import TrainingModule
 from histoproto.training.record import environment, fingerprint, now, peak_memory_mib, write_record
 from histoproto.training.teacher_maps import write_teacher_maps
@@ -132,7 +133,12 @@ def _material(data: Path, settings: Settings) -> _Material:
     if settings.data.validation_fraction > 0:
         training, held = hold_out(patches, settings.data.validation_fraction, settings.seed)
     size = settings.data.patch_size or min(read_image(training[0].image).shape[:2])
-    augmentation = Augmentation(settings.data.stain_jitter, settings.data.stain_borrowing, settings.seed)
+    augmentation = Augmentation(settings.data.stain_jitter, settings.seed)
+    if settings.data.validate_with == "masks" and not held:
+        raise SettingError(
+            "data.validate_with=masks chooses the checkpoint, but thresholds still need held-out patches; "
+            "set data.validation_fraction above 0"
+        )
     return _Material(
         folder,
         PatchDataset(training, size, augmentation),
@@ -156,7 +162,13 @@ def _fit(
         return StepSampler(len(material.training), training.batch_size, training.epochs, settings.seed, rank, world)
 
     plan = sampler_of(0, 1)
-    checkpoints = Checkpoints(folder, training.checkpoint_every, "val_map" if material.held_out else None)
+    callbacks: list[lightning.Callback] = [WeightAveraging()]
+    criterion = "val_map" if material.held_out else None
+    if settings.data.validate_with == "masks":
+        criterion = "val_miou"
+        provisional = _card(method, material, settings, (0.5,) * len(material.folder.tissues), "in training")
+        callbacks.append(MaskValidation(material.folder.split("val"), provisional))
+    checkpoints = Checkpoints(folder, training.checkpoint_every, criterion)
     interval = max(1, plan.steps // 200)
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
@@ -171,12 +183,7 @@ def _fit(
         enable_model_summary=False,
         log_every_n_steps=interval,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
-        callbacks=[
-            WeightAveraging(),
-            History(out / HISTORY_FILE, interval, plan.steps_per_epoch),
-            ProgressBar(),
-            checkpoints,
-        ],
+        callbacks=[*callbacks, History(out / HISTORY_FILE, interval, plan.steps_per_epoch), ProgressBar(), checkpoints],
     )
     workers = _workers(settings)
     if method.cached_teacher is not None:
@@ -211,34 +218,40 @@ def _save(
     chosen = "last step; no patches were held out"
     if material.held_out is not None:
         network.load_state_dict(read_state_dict(checkpoints.best_path))
-        chosen = (
-            f"step {checkpoints.best['step']:.0f}: best mean average precision of image labels "
-            f"({checkpoints.best['score']:.4f}) on {len(material.held_out)} held-out training patches; no mask was used"
-        )
+        by = f"mean average precision of image labels of {len(material.held_out)} held-out patches; no mask was used"
+        if settings.data.validate_with == "masks":
+            by = f"mIoU on {len(material.folder.val)} validation patches with MASKS"
+        chosen = f"step {checkpoints.best['step']:.0f}, the best ({checkpoints.best['score']:.4f}) by {by}"
     plain = PatchDataset(material.training.patches, material.patch_size)
-    held_out = len(material.held_out) if material.held_out else 0
-    patches = (*material.training.patches, *(material.held_out.patches if material.held_out else ()))
-    encoder = network.encoder
-    card = ModelCard(
+    thresholds = calibrate_thresholds(network, plain, material.held_out)
+    save_model(out, network, _card(method, material, settings, thresholds, chosen))
+
+
+def _card(
+    method: Method, material: _Material, settings: Settings, thresholds: tuple[float, ...], chosen: str
+) -> ModelCard:
+    held_out = material.held_out.patches if material.held_out else ()
+    patches = (*material.training.patches, *held_out)
+    encoder = method.network.encoder
+    return ModelCard(
         method=settings.method,
         model=settings.model,
         inference=settings.inference,
         classes=material.folder.tissues.to_dict(),
         patch_size=material.patch_size,
         mpp=settings.data.mpp,
-        thresholds=calibrate_thresholds(network, plain, material.held_out),
-        calibrated_on=f"image labels of {len(plain)} training and {held_out} held-out patches",
+        thresholds=thresholds,
+        calibrated_on=f"image labels of {len(material.training)} training and {len(held_out)} held-out patches",
         checkpoint=chosen,
         normalisation={"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()},
         encoder_licence=encoder.licence,
         training_data={
             "layout": material.folder.layout,
             "patches": len(material.training),
-            "held_out": held_out,
+            "held_out": len(held_out),
             "fingerprint": fingerprint(patches),
         },
     )
-    save_model(out, network, card)
 
 
 def _workers(settings: Settings) -> int:
