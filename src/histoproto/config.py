@@ -93,7 +93,7 @@ class TrainingSettings(_Group):
 
     epochs: Count = 6
     batch_size: Count = 16
-    learning_rate: Positive = 3e-4
+    learning_rate: Positive = 1e-3
     prototype_learning_rate: Positive = 1e-3
     """Prototypes start at unit norm and would hardly move at the encoder's rate in a short run."""
     weight_decay: NonNegative = 1e-3
