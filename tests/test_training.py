@@ -136,16 +136,19 @@ def test_seeds_differ_and_repeat(data: Path, tmp_path: Path) -> None:
     assert not torch.equal(first["bank.prototypes"], other["bank.prototypes"])
 
 
-def test_checkpoint_by_masks_is_recorded(data: Path, tmp_path: Path) -> None:
+def test_checkpoint_by_masks_and_scale_of_the_cut_are_recorded(data: Path, tmp_path: Path) -> None:
     masked = tmp_path / "data"
     shutil.copytree(data, masked)
     for part in ("img", "mask"):
         (masked / "val" / part).mkdir(parents=True)
     shutil.copy(next((data / "train").glob("*[[]11[]].png")), masked / "val" / "img" / "a.png")
     Image.fromarray(np.repeat(np.uint8([[0] * 16 + [1] * 16]), 32, axis=0)).save(masked / "val" / "mask" / "a.png")
+    (masked / "cut.json").write_text(json.dumps({"train": {"mpp": 0.5, "region_mpp": 0.25}}))
     short = [*TINY, "training.epochs=2", "data.validate_with=masks"]
     run = train(masked, tmp_path / "run", load_settings(overrides=short))
-    assert "MASKS" in load_model(run)[1].checkpoint
+    card = load_model(run)[1]
+    assert "MASKS" in card.checkpoint
+    assert card.mpp == 0.5
     with (run / "history.csv").open() as file:
         found = [float(row["val_miou"]) for row in csv.DictReader(file) if row["val_miou"]]
     assert len(found) == 2

@@ -30,7 +30,7 @@ class DataSettings(_Group):
     patch_size: Count | None = None
     """Side of the square training patch in pixels; None: that of the first training image."""
     mpp: Positive | None = None
-    """Physical scale of the patches in µm/px, where known; goes into the model, so that slides are read at it."""
+    """Physical scale of the patches in µm/px, which goes into the model; None: as `data cut` recorded it, if it did."""
     validation_fraction: Fraction = 0.1
     """Part of the training patches (whole groups) held out to choose the checkpoint by and to calibrate on, by their
     image labels; 0 keeps the last checkpoint."""

@@ -128,6 +128,18 @@ def cut_regions(
     return report
 
 
+def recorded_mpp(data: Path) -> float | None:
+    """The scale in µm/px at which the training patches of a data folder were cut; None where that is not recorded."""
+    path = data / "cut.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")).get("train", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); cut the regions again, or remove it") from error
+    return record.get("mpp") or record.get("region_mpp")
+
+
 def _cut_region(
     name: str, image: Path, mask: Path, out: Path, split: Split, stride: int, settings: CutSettings, report: CutReport
 ) -> None:

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from histoproto.config import Settings, load_settings
+from histoproto.data.cut import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
 from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
@@ -44,6 +45,7 @@ class _Material:
     training: PatchDataset
     held_out: PatchDataset | None
     patch_size: int
+    mpp: float | None
 
 
 def train(data: Path | str, out: Path | str, settings: Settings | None = None, resume: bool = False) -> Path:
@@ -144,6 +146,7 @@ def _material(data: Path, settings: Settings) -> _Material:
         PatchDataset(training, size, augmentation),
         PatchDataset(held, size) if held else None,
         size,
+        settings.data.mpp or recorded_mpp(data),
     )
 
 
@@ -239,7 +242,7 @@ def _card(
         inference=settings.inference,
         classes=material.folder.tissues.to_dict(),
         patch_size=material.patch_size,
-        mpp=settings.data.mpp,
+        mpp=material.mpp,
         thresholds=thresholds,
         calibrated_on=f"image labels of {len(material.training)} training and {len(held_out)} held-out patches",
         checkpoint=chosen,
