@@ -137,7 +137,8 @@ def recorded_mpp(data: Path) -> float | None:
         record = json.loads(path.read_text(encoding="utf-8")).get("train", {})
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}); cut the regions again, or remove it") from error
-    return record.get("mpp") or record.get("region_mpp")
+    scale: float | None = record.get("mpp") or record.get("region_mpp")
+    return scale
 
 
 def _cut_region(
