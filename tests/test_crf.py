@@ -112,7 +112,7 @@ def test_nystrom_features_give_the_colour_kernel() -> None:
         errors.append((features @ features.transpose(1, 2) - wanted).abs().max().item())
     assert errors[0] > errors[1] > errors[2]
     assert errors[1] < 0.1
-    assert errors[2] < 1e-3
+    assert errors[2] < 5e-3
 
 
 def test_grid_blurs_by_the_reach_asked_for() -> None:
