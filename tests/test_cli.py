@@ -22,7 +22,7 @@ from histoproto.cli import app as app_module
 from histoproto.cli import doctor
 from histoproto.cli.app import app
 from histoproto.config import Settings
-from histoproto.errors import DataError
+from histoproto.errors import DataError, HistoProtoError
 
 MAIN = [sys.executable, "-c", "from histoproto.cli import main; main()"]
 SOURCE = str(Path(cli.__file__).parents[2])
@@ -95,6 +95,17 @@ def test_a_mistake_is_one_sentence_and_exit_code_2() -> None:
     assert result.stderr.startswith("error: there is no setting 'model.prototype'; there are architecture, ")
     assert result.stderr.count("\n") == 1
     assert run("trai").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train no --out {}", "evaluate no no", "report no", "prototypes no no --out {}", "predict no x.png --out {}"],
+)
+def test_a_wrong_path_is_a_named_error(command: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, command.format(tmp_path / "out").split())
+    assert isinstance(result.exception, HistoProtoError)
+    assert "no" in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_errors_of_the_machine_are_sentences_too(
