@@ -92,7 +92,7 @@ def read(run: Path) -> list[float]:
         100 * honest["scores"]["miou"],
         *(100 * honest["tissues"][name]["iou"] for name in ("tumour", "stroma", "normal")),
         100 * oracle["scores"]["miou"],
-        100 * honest["classifier"]["map"],
+        100 * honest["classifier"]["mean_average_precision"],
         *means,
         record["seconds"] / 60,
         record["peak_memory_mib"] / 1024,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from histoproto.errors import RunError, SettingError
 from histoproto.model.saving import load_model
 from histoproto.tissue import TissueSet
 from histoproto.training.calibration import best_f1_threshold
+from histoproto.training.callbacks import Checkpoints
 from histoproto.training.holdout import hold_out
 from histoproto.training.run import train
+from histoproto.training.selection import standard_error
 
 TINY = [
     "model.encoder=test_efficientnet",
@@ -89,6 +92,7 @@ import sys, os, signal
 import histoproto.training.callbacks as callbacks
 from histoproto.config import load_settings
 from histoproto.training.run import train
+from histoproto.training.selection import standard_error
 data, out, stop, *settings = sys.argv[1:]
 plain = callbacks.Checkpoints.on_train_batch_end
 def deadly(self, trainer, module, *rest):
@@ -186,6 +190,44 @@ def test_held_out_groups_are_whole_and_rare_tissue_stays() -> None:
         assert not {p.group for p in training} & {p.group for p in held}
         assert "r0" not in {p.group for p in held}
         assert {p.group for p in held} > {"r1"}
+
+
+def test_standard_error_counts_groups_not_patches() -> None:
+    """Ten copies of every patch in its group tell no more than one."""
+    rng = np.random.default_rng(0)
+    present = rng.random((40, 2)) < 0.5
+    probabilities = np.clip(0.5 * present + rng.random((40, 2)) * 0.7, 0, 1)
+    groups = [str(index) for index in range(40)]
+    error = standard_error(probabilities, present, groups)
+    copied = standard_error(np.tile(probabilities, (10, 1)), np.tile(present, (10, 1)), groups * 10)
+    assert 0.005 < error < 0.2
+    assert copied == pytest.approx(error, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "errors", "kept"),
+    [
+        ([0.97, 0.95, 0.96], [0.02, 0.02, 0.02], 3),  # a tie: the latest
+        ([0.97, 0.90, 0.80], [0.02, 0.02, 0.02], 1),  # truly worse
+        ([0.80, 0.90, 0.95], [0.5, 0.01, 0.01], 3),
+        ([0.90, 0.891, 0.885], [0.01, 0.5, 0.5], 2),  # what was kept does not lower the bar
+    ],
+)
+def test_kept_is_the_latest_within_one_error_of_the_best(
+    tmp_path: Path, scores: list[float], errors: list[float], kept: int
+) -> None:
+    checkpoints = Checkpoints(tmp_path, every=1, criterion="val")
+    network = torch.nn.Linear(1, 1)
+    for step, (score, error) in enumerate(zip(scores, errors, strict=True), 1):
+        trainer = SimpleNamespace(
+            callback_metrics={"val": score, "val_error": error},
+            global_step=step,
+            is_global_zero=True,
+            save_checkpoint=lambda path: Path(path).touch(),
+        )
+        torch.nn.init.constant_(network.weight, step)
+        checkpoints.on_validation_end(trainer, SimpleNamespace(final_network=network))
+    assert load_file(checkpoints.best_path)["weight"].item() == kept
 
 
 def test_threshold_is_the_best_of_all_cuts() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pillow", "pydantic", "safetensors")
+PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "pydantic", "safetensors")
 EXTRAS = {
     "transformers": ("the paper's encoder, mit_b0 … mit_b5", "pip install 'histoproto[mit]'"),
     "pydensecrf": ("a second dense CRF to check ours against", "pip install 'histoproto[crf-oracle]'"),

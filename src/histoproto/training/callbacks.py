@@ -31,13 +31,14 @@ class WeightAveraging(lightning.Callback):
 class Checkpoints(lightning.Callback):
     """Keeps `resume.ckpt`, from which training goes on exactly, and `best.safetensors`, the best weights so far.
 
-    Best is the highest `criterion`, a logged score; of equals the later, because the learning rate falls. Without a
-    criterion only the first file is kept.
+    Best is the latest that is within one standard error of the highest `criterion`, a logged score (see `selection`).
+    Without a criterion only the first file is kept.
     """
 
     def __init__(self, folder: Path, every: int, criterion: str | None):
         self.folder, self.every, self.criterion = folder, every, criterion
         self.best: dict[str, float] = {}
+        self.bar = -np.inf
 
     @property
     def best_path(self) -> Path:
@@ -60,7 +61,9 @@ class Checkpoints(lightning.Callback):
         if self.criterion is None:
             return
         score = float(trainer.callback_metrics[self.criterion])
-        if score >= self.best.get("score", -np.inf):
+        error = float(trainer.callback_metrics.get(f"{self.criterion}_error", 0.0))
+        if score >= self.bar:
+            self.bar = max(self.bar, score - error)
             self.best = {"score": score, "step": trainer.global_step}
             if trainer.is_global_zero:
                 state = {k: v.detach().cpu().contiguous() for k, v in module.final_network.state_dict().items()}
@@ -76,11 +79,11 @@ class Checkpoints(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its step."""
-        return {"best": self.best}
+        return {"best": self.best, "bar": self.bar}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.best = state_dict["best"]
+        self.best, self.bar = state_dict["best"], state_dict["bar"]
 
 
 class History(lightning.Callback):

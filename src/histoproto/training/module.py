@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchmetrics.functional.classification import multilabel_average_precision
 
 from histoproto.data.dataset import Sample
 from histoproto.methods.base import Method
 from histoproto.model.network import PrototypeNetwork
+from histoproto.training.selection import mean_average_precision, standard_error
 
 
 class TrainingModule(lightning.LightningModule):
@@ -22,9 +24,10 @@ class TrainingModule(lightning.LightningModule):
         method: network and losses.
         total_steps: optimiser steps of the whole training.
         steps_per_epoch: of which an epoch takes these.
+        held_out_groups: region or slide of each held-out patch, in the order of the validation loader.
     """
 
-    def __init__(self, method: Method, total_steps: int, steps_per_epoch: int):
+    def __init__(self, method: Method, total_steps: int, steps_per_epoch: int, held_out_groups: Sequence[str]):
         super().__init__()
         self.method = method.to(memory_format=torch.channels_last)
         self.strict_loading = False  # frozen teachers are not part of a checkpoint
@@ -33,6 +36,7 @@ class TrainingModule(lightning.LightningModule):
         self.averaged = (
             AveragedModel(method.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
         )
+        self.held_out_groups = held_out_groups
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -66,24 +70,9 @@ class TrainingModule(lightning.LightningModule):
         self._validation.append((logits.float().sigmoid(), batch["labels"].long()))
 
     def on_validation_epoch_end(self) -> None:
-        """Mean average precision over tissues that occur among the held-out patches."""
-        probabilities, labels = (torch.cat(part) for part in zip(*self._validation, strict=True))
+        """Mean average precision of the image labels, and its standard error."""
+        probabilities, labels = (torch.cat(part).cpu().numpy() for part in zip(*self._validation, strict=True))
         self._validation.clear()
-        self.log("val_map", mean_average_precision(probabilities, labels))
-
-
-def mean_average_precision(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Average precision of the image-level classifier, averaged over tissues with a positive patch.
-
-    Args:
-        probabilities: N×C in [0, 1].
-        labels: N×C in {0, 1}.
-
-    Returns:
-        A scalar in [0, 1]; 0 if no tissue occurs.
-    """
-    occurring = labels.bool().any(dim=0)
-    if not occurring.any():
-        return probabilities.new_zeros(())
-    precision: Tensor = multilabel_average_precision(probabilities, labels, num_labels=labels.shape[1], average="none")
-    return precision[occurring].mean()
+        present = labels > 0
+        self.log("val_map", float(np.nan_to_num(mean_average_precision(probabilities, present))))
+        self.log("val_map_error", standard_error(probabilities, present, self.held_out_groups))

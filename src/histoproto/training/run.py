@@ -195,7 +195,8 @@ def _fit(
         if trainer.is_global_zero:
             write_teacher_maps(plain, method.cached_teacher, path, trainer.strategy.root_device, workers)
         material.training.teacher_maps = path
-    module = TrainingModule(method, plan.steps, plan.steps_per_epoch)
+    groups = [patch.group for patch in material.held_out.patches] if material.held_out else []
+    module = TrainingModule(method, plan.steps, plan.steps_per_epoch, groups)
     sampler = sampler_of(trainer.global_rank, trainer.world_size)
     loader = ResumableLoader(material.training, sampler, lambda: trainer.global_step, workers)
     held = DataLoader(material.held_out, batch_size=64, num_workers=workers) if material.held_out else None
@@ -224,7 +225,8 @@ def _save(
         by = f"mean average precision of image labels of {len(material.held_out)} held-out patches; no mask was used"
         if settings.data.validate_with == "masks":
             by = f"mIoU on {len(material.folder.val)} validation patches with MASKS"
-        chosen = f"step {checkpoints.best['step']:.0f}, the best ({checkpoints.best['score']:.4f}) by {by}"
+        chosen = f"step {checkpoints.best['step']:.0f}, score {checkpoints.best['score']:.4f}: the latest within one "
+        chosen += f"standard error of the best {by}"
     plain = PatchDataset(material.training.patches, material.patch_size)
     thresholds = calibrate_thresholds(network, plain, material.held_out)
     save_model(out, network, _card(method, material, settings, thresholds, chosen))
