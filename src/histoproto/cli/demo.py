@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from histoproto.evaluation.colour import ColourBaseline
 
 PATCHES = {"train": 300, "val": 40, "test": 60}
-SETTINGS = ["training.epochs=6"]
+SETTINGS = ["training.epochs=4"]
 QUICK_PATCHES = {"train": 64, "val": 8, "test": 8}
 QUICK_SETTINGS = ["training.epochs=1", "model.prototypes=3"]
 

@@ -78,7 +78,7 @@ def make_prototype_gallery(network: PrototypeNetwork, card: ModelCard, data: Dat
         tissues.append(TissueRows(tissue.name, tissue.colour, _tissue_words(scores, c, len(rows)), rows))
     note = (
         f"Where each prototype is strongest among {len(found.views)} {split} patches, wherever that is; the outline "
-        "is where its activation is above half of its maximum."
+        "holds the fifth of the patch where it is strongest."
     )
     if masked:
         note += " The line below a picture has the colour of the true tissue at the strongest point."

@@ -29,8 +29,8 @@ from histoproto.tissue import TissueSet
 
 BATCH = 16
 THUMBNAIL = 144
-FIRES = 0.5
-"""A prototype fires where its activation is above this part of its maximum in the patch (alpha of the refiner)."""
+OUTLINED = 0.2
+"""Part of the patch that is outlined: where the activation is strongest, as in the measures of overlap and coverage."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,11 @@ def _place(found: PrototypeMaps, card: ModelCard, tissue: int, cells: NDArray[np
             (THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC
         )
     )
-    peak = float(cells.max())
-    if peak > 0:
-        # The map is enlarged before it is cropped, so that the outline runs on at the border of the picture.
-        level = enlarge(enlarge(cells, size, size)[crop], THUMBNAIL, THUMBNAIL)
-        picture = draw_outline(picture, level > FIRES * peak, colours[tissue])
+    # The map is enlarged before it is cropped, so that the outline runs on at the border of the picture.
+    level = enlarge(cells, size, size)
+    strongest = enlarge(level[crop], THUMBNAIL, THUMBNAIL) > np.quantile(level, 1 - OUTLINED)
+    picture = draw_outline(picture, strongest, colours[tissue])
     truth = None
     if found.truth is not None:
         truth = "#{:02x}{:02x}{:02x}".format(*colours[int(found.truth[index, row, column])])
-    return Place(data_uri(picture), view.patch.image.name, peak, truth)
+    return Place(data_uri(picture), view.patch.image.name, float(cells.max()), truth)
