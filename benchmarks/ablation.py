@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 NONE = ["loss.diversity=0", "loss.similarity=0"]
-SMALL = ["model.prototypes=3", "training.epochs=2", "loss.warmup=0.25"]
+SMALL = ["model.prototypes=3", "training.epochs=1", "loss.warmup=0.25"]
 ROWS: dict[str, list[str]] = {
     "classification": NONE,
     "+ diversity": ["loss.similarity=0"],

@@ -207,10 +207,10 @@ def test_standard_error_counts_groups_not_patches() -> None:
 @pytest.mark.parametrize(
     ("scores", "errors", "kept"),
     [
-        ([0.97, 0.95, 0.96], [0.02, 0.02, 0.02], 3),  # a tie: the latest
-        ([0.97, 0.90, 0.80], [0.02, 0.02, 0.02], 1),  # truly worse
-        ([0.80, 0.90, 0.95], [0.5, 0.01, 0.01], 3),
-        ([0.90, 0.891, 0.885], [0.01, 0.5, 0.5], 2),  # what was kept does not lower the bar
+        ([0.99, 0.97, 0.95, 0.96], [0.0, 0.02, 0.02, 0.02], 4),  # a tie: the latest; the first comes too early
+        ([0.50, 0.97, 0.90, 0.80], [0.0, 0.02, 0.02, 0.02], 2),  # truly worse
+        ([0.50, 0.80, 0.90, 0.95], [0.0, 0.5, 0.01, 0.01], 4),
+        ([0.50, 0.90, 0.891, 0.885], [0.0, 0.01, 0.5, 0.5], 3),  # what was kept does not lower the bar
     ],
 )
 def test_kept_is_the_latest_within_one_error_of_the_best(
@@ -226,7 +226,7 @@ def test_kept_is_the_latest_within_one_error_of_the_best(
             save_checkpoint=lambda path: Path(path).touch(),
         )
         torch.nn.init.constant_(network.weight, step)
-        checkpoints.on_validation_end(trainer, SimpleNamespace(final_network=network))
+        checkpoints.on_validation_end(trainer, SimpleNamespace(final_network=network, total_steps=4))
     assert load_file(checkpoints.best_path)["weight"].item() == kept
 
 

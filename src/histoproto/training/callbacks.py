@@ -31,8 +31,8 @@ class WeightAveraging(lightning.Callback):
 class Checkpoints(lightning.Callback):
     """Keeps `resume.ckpt`, from which training goes on exactly, and `best.safetensors`, the best weights so far.
 
-    Best is the latest that is within one standard error of the highest `criterion`, a logged score (see `selection`).
-    Without a criterion only the first file is kept.
+    Best is the latest that is within one standard error of the highest `criterion`, a logged score, in the second half
+    of training (see `selection`). Without a criterion only the first file is kept.
     """
 
     def __init__(self, folder: Path, every: int, criterion: str | None):
@@ -62,7 +62,8 @@ class Checkpoints(lightning.Callback):
             return
         score = float(trainer.callback_metrics[self.criterion])
         error = float(trainer.callback_metrics.get(f"{self.criterion}_error", 0.0))
-        if score >= self.bar:
+        late = 2 * trainer.global_step >= module.total_steps
+        if late and score >= self.bar:
             self.bar = max(self.bar, score - error)
             self.best = {"score": score, "step": trainer.global_step}
             if trainer.is_global_zero:

@@ -226,7 +226,7 @@ def _save(
         if settings.data.validate_with == "masks":
             by = f"mIoU on {len(material.folder.val)} validation patches with MASKS"
         chosen = f"step {checkpoints.best['step']:.0f}, score {checkpoints.best['score']:.4f}: the latest within one "
-        chosen += f"standard error of the best {by}"
+        chosen += f"standard error of the best late {by}"
     plain = PatchDataset(material.training.patches, material.patch_size)
     thresholds = calibrate_thresholds(network, plain, material.held_out)
     save_model(out, network, _card(method, material, settings, thresholds, chosen))

@@ -2,8 +2,9 @@
 
 The rule is that of one standard error (Breiman et al., *Classification and Regression Trees*, 1984): the *latest*
 checkpoint that is no worse than the best by more than the standard error of the best. Mean average precision on a
-hundred patches of a few regions goes up and down by chance; taken at its word it picks the first epoch as often as the
-last, and the first has seen the learning rate at its highest.
+hundred patches of a few regions goes up and down by chance, and taken at its word it picks the first epoch as often as
+the last. Only the second half of training takes part: before, the learning rate is high and the losses that come after
+the warm-up have hardly acted.
 """
 
 from __future__ import annotations
