@@ -68,8 +68,8 @@ class LossSettings(_Group):
     """Weight of the classification loss at scales 2, 3, 4."""
     balance: bool = True
     """Let patches with and without a tissue count alike in the classification loss (the paper: false)."""
-    diversity: NonNegative = 0.5
-    """lambda_div; 0 switches the regulariser off."""
+    diversity: NonNegative = 0.75
+    """lambda_div (the paper: 0.5); 0 switches the regulariser off."""
     diversity_temperature: Positive = 0.1
     """T: at T = 1 the cosines are too flat for any gradient."""
     similarity: NonNegative = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from histoproto.errors import OutputError
@@ -25,4 +25,5 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # never written, already renamed, or its folder is none
+            temporary.unlink()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from histoproto.errors import DataError, ImageError, OutputError
+from histoproto.errors import DataError, ImageError
+from histoproto.files import replace_atomically
 from histoproto.tissue import TissueSet
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
@@ -128,12 +128,5 @@ def _open(path: Path) -> Image.Image:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(part, format="PNG")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    with replace_atomically(path) as temporary:
+        image.save(temporary, format="PNG")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -92,10 +91,3 @@ def translate_tissues(data: TissueSet, model: TissueSet) -> NDArray[np.uint8]:
             f"{unknown[0]!r} cannot be scored"
         )
     return np.array([*(model.index(name) for name in data.names), model.background_index], dtype=np.uint8)
-
-
-def fingerprint(patches: Sequence[Patch]) -> str:
-    """A hash of names and sizes of image and mask files, in any order; no pixel is read."""
-    files = [(patch.image, patch.mask or patch.image) for patch in patches]
-    lines = sorted(f"{image.name}|{image.stat().st_size}|{mask.stat().st_size}" for image, mask in files)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

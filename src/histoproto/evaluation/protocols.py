@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from histoproto.config import InferenceSettings
+from histoproto.data.fingerprint import fingerprint
 from histoproto.data.groups import Split
 from histoproto.data.layouts import open_data
 from histoproto.errors import RunError, SettingError
 from histoproto.evaluation.confusion import Treatment
-from histoproto.evaluation.patches import evaluate_patches, fingerprint
+from histoproto.evaluation.patches import evaluate_patches
 from histoproto.evaluation.summary import summarise
 from histoproto.files import replace_atomically
 from histoproto.inference.background import Background

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any
 
 import torch
 
-from histoproto.data.layouts import Patch
 from histoproto.files import replace_atomically
 
 _PACKAGES = ("histoproto", "torch", "torchvision", "timm", "lightning", "transformers", "numpy", "safetensors")
@@ -47,15 +44,6 @@ def peak_memory_mib() -> float:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def fingerprint(patches: Sequence[Patch]) -> str:
-    """A hash of the training data: names, labels and file sizes of all patches, in any order.
-
-    It is quick (no pixel is read) and tells two sets of patches apart for all practical purposes.
-    """
-    lines = sorted(f"{p.image.name}|{p.labels}|{p.image.stat().st_size}" for p in patches)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:

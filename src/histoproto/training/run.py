@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from histoproto.config import Settings, load_settings
 from histoproto.data.cut import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
+from histoproto.data.fingerprint import fingerprint
 from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
 from histoproto.errors import DataError, RunError, SettingError
@@ -31,7 +32,7 @@ from histoproto.training.callbacks import Checkpoints, History, ProgressBar, Wei
 from histoproto.training.holdout import hold_out
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.module import TrainingModule
-from histoproto.training.record import environment, fingerprint, now, peak_memory_mib, write_record
+from histoproto.training.record import environment, now, peak_memory_mib, write_record
 from histoproto.training.teacher_maps import write_teacher_maps
 
 CONFIG_FILE, RECORD_FILE, HISTORY_FILE = "config.yaml", "record.json", "history.csv"
