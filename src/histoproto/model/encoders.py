@@ -57,8 +57,8 @@ class TimmEncoder(Encoder):
 
     def __init__(self, name: str, weights: str | None):
         if not timm.is_model(name):
-            close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-            raise SettingError(f"there is no encoder {name!r}; timm knows {close}; MiT is mit_b0 … mit_b5")
+            close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "those of timm.list_models()"
+            raise SettingError(f"there is no encoder {name!r}; there are {close}, and mit_b0 … mit_b5")
         from_hub = weights == "imagenet" and name != OFFLINE_ENCODER
         body = _first_that_builds(name, from_hub)
         info = body.feature_info

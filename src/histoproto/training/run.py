@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from histoproto.config import Settings, load_settings
@@ -77,8 +78,6 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
     method = build_method(settings, labels.mean(dim=0))
     started, clock = now(), time.monotonic()
 
-    with replace_atomically(out / CONFIG_FILE) as temporary:
-        temporary.write_text(settings.to_yaml(), encoding="utf-8")
     trainer, module, checkpoints = _fit(method, material, settings, out, resume)
     if trainer.is_global_zero:
         _save(method, module, checkpoints, material, settings, out)
@@ -156,7 +155,6 @@ def _fit(
 ) -> tuple[Any, TrainingModule, Checkpoints]:
     training = settings.training
     folder = out / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
     precision: Any = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[training.precision]
     if training.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported():
         precision = "bf16-mixed"
@@ -174,21 +172,36 @@ def _fit(
         callbacks.append(MaskValidation(material.folder.split("val"), provisional))
     checkpoints = Checkpoints(folder, training.checkpoint_every, criterion)
     interval = max(1, plan.steps // 200)
-    trainer = lightning.Trainer(
-        accelerator=training.accelerator,
-        devices=training.devices,
-        num_nodes=training.nodes,
-        precision=precision,
-        max_epochs=1,  # one pass over a sampler that holds all epochs: resuming is then exact at any step
-        val_check_interval=plan.steps_per_epoch,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        log_every_n_steps=interval,
-        logger=TensorBoardLogger(out, name="", version="tensorboard"),
-        callbacks=[*callbacks, History(out / HISTORY_FILE, interval, plan.steps_per_epoch), ProgressBar(), checkpoints],
-    )
+    try:
+        trainer = lightning.Trainer(
+            accelerator=training.accelerator,
+            devices=training.devices,
+            num_nodes=training.nodes,
+            precision=precision,
+            max_epochs=1,  # one pass over a sampler that holds all epochs: resuming is then exact at any step
+            val_check_interval=plan.steps_per_epoch,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            log_every_n_steps=interval,
+            logger=TensorBoardLogger(out, name="", version="tensorboard"),
+            callbacks=[
+                *callbacks,
+                History(out / HISTORY_FILE, interval, plan.steps_per_epoch),
+                ProgressBar(),
+                checkpoints,
+            ],
+        )
+    except (ValueError, MisconfigurationException) as error:
+        # What the user chose but the machine lacks; everything else given here is ours.
+        raise SettingError(
+            f"training.accelerator={training.accelerator}, devices={training.devices}, precision={training.precision} "
+            f"cannot be had on this machine: {str(error).splitlines()[0]}"
+        ) from error
+    with replace_atomically(out / CONFIG_FILE) as temporary:
+        temporary.write_text(settings.to_yaml(), encoding="utf-8")
+    folder.mkdir(exist_ok=True)
     workers = _workers(settings)
     if method.cached_teacher is not None:
         path = folder / "teacher.npy"
