@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from histoproto.config import Settings, load_settings
 from histoproto.data.dataset import StepSampler
 from histoproto.data.layouts import Patch
-from histoproto.errors import RunError, SettingError
+from histoproto.errors import OutputError, RunError, SettingError
 from histoproto.model.saving import load_model
 from histoproto.tissue import TissueSet
 from histoproto.training.calibration import best_f1_threshold
@@ -165,6 +165,18 @@ def test_teacher_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"model.dimension=320"):
         train(data, tmp_path / "run", load_settings(overrides=[*TINY, "model.dimension=64"]))
     assert not (tmp_path / "run" / "model.json").exists()
+
+
+def test_a_device_that_is_not_there_leaves_no_run_behind(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="accelerator=abacus.*cannot be had"):
+        train(data, tmp_path / "run", load_settings(overrides=[*TINY, "training.accelerator=abacus"]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_below_a_file_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        train(data, tmp_path / "file" / "run", load_settings(overrides=TINY))
 
 
 def test_two_processes_share_each_batch() -> None:
