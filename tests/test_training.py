@@ -168,7 +168,7 @@ def test_teacher_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_leaves_no_run_behind(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="accelerator=abacus.*cannot be had"):
+    with pytest.raises(SettingError, match=r"accelerator=abacus.*cannot be had"):
         train(data, tmp_path / "run", load_settings(overrides=[*TINY, "training.accelerator=abacus"]))
     assert not (tmp_path / "run").exists()
 
