@@ -1,0 +1,1 @@
+"""Whole slides: reading, segmenting in bounded memory, and what is written about them."""
