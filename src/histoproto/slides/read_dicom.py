@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import parse_basic_offsets, parse_fragments
 
@@ -19,9 +20,15 @@ from histoproto.errors import ImageError
 from histoproto.slides.mosaic import TileCache, cut_from_tiles
 from histoproto.slides.reader import Level, Pixels, SlideReader, plausible
 
+SEAMS = 16
+"""That are looked at to find the order of frames."""
+
 
 class DicomSlide(SlideReader):
     """One level of a DICOM whole slide, tiled in full, each frame compressed as JPEG or JPEG 2000.
+
+    Frames go row by row. A file that does not say so (no DimensionOrganizationType) may also hold them column by
+    column; then the order is taken in which neighbours fit better.
 
     Raises:
         ImageError: it is no such file.
@@ -41,8 +48,12 @@ class DicomSlide(SlideReader):
                 width = _positive(header, path, "TotalPixelMatrixColumns")
                 self.mpp = plausible(_spacing_mpp(header))
             self.levels = (Level(width, height, 1.0),)
-            self._across = -(-width // self._tile[1])
-            self._frames = self._find_frames(self._across * -(-height // self._tile[0]))
+            rows, columns = -(-height // self._tile[0]), -(-width // self._tile[1])
+            self._frames = self._find_frames(rows * columns)
+            self._order = np.arange(rows * columns).reshape(rows, columns)
+            if header.get("DimensionOrganizationType") is None:
+                by_column = np.arange(rows * columns).reshape(columns, rows).T
+                self._order = min((self._order, by_column), key=self._roughness)
         except BaseException:
             self._file.close()
             raise
@@ -51,7 +62,7 @@ class DicomSlide(SlideReader):
         """See `SlideReader`."""
 
         def frame(row: int, column: int) -> Pixels:
-            index = row * self._across + column
+            index = int(self._order[row, column])
             return self._cache.get(index, lambda: self._decode(index))
 
         return cut_from_tiles(frame, self._tile, left, top, width, height)
@@ -76,6 +87,15 @@ class DicomSlide(SlideReader):
             self._file.seek(start + 4)
             frames.append((start + 8, int.from_bytes(self._file.read(4), "little")))
         return frames
+
+    def _roughness(self, order: NDArray[np.intp]) -> float:
+        """Mean difference, in grey levels, across some vertical seams if the frames lie in that order."""
+        pairs = np.stack([order[:, :-1].ravel(), order[:, 1:].ravel()], axis=1)
+        some = pairs[np.unique(np.linspace(0, len(pairs) - 1, SEAMS).astype(int))] if len(pairs) else pairs
+        steps = [
+            self._decode(left)[:, -1].astype(float) - self._decode(right)[:, 0].astype(float) for left, right in some
+        ]
+        return float(np.abs(steps).mean()) if steps else 0.0
 
     def _decode(self, index: int) -> Pixels:
         start, length = self._frames[index]
