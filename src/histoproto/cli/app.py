@@ -11,6 +11,7 @@ import typer
 
 from histoproto import __version__
 from histoproto.cli import data
+from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
 from histoproto.cli.doctor import doctor
 from histoproto.cli.evaluate import evaluate
@@ -46,5 +47,5 @@ def _options(
 
 app.command()(demo)
 app.add_typer(data.app, name="data")
-for command in (train, evaluate, predict, prototypes, report, doctor):
+for command in (train, evaluate, predict, compare, prototypes, report, doctor):
     app.command()(command)

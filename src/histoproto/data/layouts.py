@@ -37,6 +37,11 @@ class Patch:
     mask: Path | None
     group: str
 
+    @property
+    def region(self) -> str:
+        """The region it was cut from, where its name tells (REGION+INDEX); else its group, which may hold several."""
+        return unlabelled(self.image.stem).rpartition("+")[0] or self.group
+
 
 @dataclass(frozen=True)
 class DataFolder:

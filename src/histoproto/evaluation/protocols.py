@@ -112,7 +112,7 @@ def evaluate(
         protocols: names of `PROTOCOLS`, or protocols.
         split: `train`, `val` or `test`; every patch of it needs a mask.
         device: see `Segmenter`.
-        groups: also keep a confusion matrix per group (region, slide), for intervals by bootstrap over groups.
+        groups: also keep a confusion matrix per region, for intervals by bootstrap over regions.
         progress: called with protocol, patches done and patches in all.
 
     Returns:

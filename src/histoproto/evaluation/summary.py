@@ -39,7 +39,7 @@ def summarise(
         tissues: of the model.
         thresholds: gating thresholds, C, for the F1 of the classifier.
         background: pixels of true background `ignored` or `counted`.
-        groups: also give the confusion matrix of each group.
+        groups: also give the confusion matrix of each region.
         progress: called with the number of patches done.
 
     Returns:
@@ -47,17 +47,17 @@ def summarise(
         `scores` (miou, mdice, fwiou, boundary_iou, pixel_accuracy, mislabelled: share of scored pixels given to a
         tissue that is not in the patch at all), `classifier` (mean_average_precision, mean_f1), `tissues` (by name:
         iou, dice, boundary_iou, average_precision, f1, threshold, pixels and patches that hold it), `pixels` (scored),
-        `confusion` ((C+1)², rows are true, background last) and, if asked for, `groups` (such a matrix by group).
+        `confusion` ((C+1)², rows are true, background last) and, if asked for, `groups` (such a matrix by region).
     """
     count = len(tissues)
     total = np.zeros((count + 1, count + 1), dtype=np.int64)
     outlines = np.zeros((count, 2), dtype=np.int64)
-    by_group: dict[str, Matrix] = defaultdict(lambda: np.zeros_like(total))
+    by_region: dict[str, Matrix] = defaultdict(lambda: np.zeros_like(total))
     mislabelled = 0
     probabilities, present = [], []
     for done, result in enumerate(results, start=1):
         total += result.matrix
-        by_group[result.patch.group] += result.matrix
+        by_region[result.patch.region] += result.matrix
         outlines += boundary_counts(result.segmentation.labels, result.truth, count, background)
         mislabelled += mislabelled_pixels(result.matrix, background)
         probabilities.append(result.segmentation.probabilities)
@@ -98,7 +98,7 @@ def summarise(
         "confusion": total.tolist(),
     }
     if groups:
-        summary["groups"] = {name: matrix.tolist() for name, matrix in sorted(by_group.items())}
+        summary["groups"] = {name: matrix.tolist() for name, matrix in sorted(by_region.items())}
     return summary
 
 

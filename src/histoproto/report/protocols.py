@@ -70,7 +70,7 @@ def _read(metrics: dict[str, dict[str, Any]], tissues: TissueSet) -> Iterator[Pr
             scores, data = result["scores"], result["data"]
             yield ProtocolScores(
                 name=name,
-                meaning=_meaning(result["protocol"]),
+                meaning=meaning(result["protocol"]),
                 patches=f"{data['patches']} {split} patches",
                 rows=tuple(
                     TissueScores(tissue.name, tissue.colour, *(found[key] for key in ("iou", "dice", "boundary_iou")))
@@ -87,7 +87,8 @@ def _read(metrics: dict[str, dict[str, Any]], tissues: TissueSet) -> Iterator[Pr
             )
 
 
-def _meaning(protocol: dict[str, Any]) -> str:
+def meaning(protocol: dict[str, Any]) -> str:
+    """A protocol, as a result holds it, in words."""
     views = "one view" if protocol["views"] == 1 else f"{protocol['views']} views"
     refined = "with CRF" if protocol["crf"] else "no CRF"
     return f"{protocol['labels']} labels, background {protocol['background']}, {views}, {refined}"

@@ -1,0 +1,162 @@
+"""What a finished run of a comparison came to: figures by column, confusion matrices by region, what must be alike."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from histoproto.compare.plan import Plan, Variant
+from histoproto.compare.work import PROTOTYPES_FILE
+from histoproto.config import load_settings
+from histoproto.evaluation.confusion import Matrix
+from histoproto.evaluation.protocols import load_metrics
+from histoproto.model.saving import CARD_FILE, load_card
+from histoproto.report.protocols import meaning
+from histoproto.training.run import CONFIG_FILE, RECORD_FILE
+
+ORACLE = "labels=oracle"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of the table: its key, its heading, the factor and decimals it is shown with, and what it means."""
+
+    key: str
+    heading: str
+    factor: float = 1.0
+    decimals: int = 1
+    meaning: str = ""
+    better: int = 0
+    """1: higher is better, −1: lower, 0: neither."""
+
+
+COLUMNS = (
+    Column("miou", "mIoU", 100, 1, "mean IoU over tissues", 1),
+    Column("mdice", "mDice", 100, 1, "mean Dice over tissues", 1),
+    Column("fwiou", "FwIoU", 100, 1, "IoU weighted by the area of the tissues", 1),
+    Column("boundary_iou", "boundary IoU", 100, 1, "IoU of bands along outlines, mean over tissues", 1),
+    Column("mislabelled", "mislabelled", 100, 1, "share of the area given to a tissue that is not in the patch", -1),
+    Column("map", "mAP", 100, 1, "mean average precision of the image-level classifier", 1),
+    Column("oracle_miou", "oracle mIoU", 100, 1, "mIoU when told which tissues are in the patch", 1),
+    Column("paper_miou", "paper mIoU", 100, 1, "mIoU under the protocol `paper`", 1),
+    Column("coverage", "coverage", 1, 2, "part of a tissue's region in the top 20 % of any of its prototypes", 1),
+    Column("overlap", "overlap", 1, 2, "IoU of the top 20 % locations of two prototypes of a tissue", -1),
+    Column("effective", "effective", 1, 1, "effective number of prototypes per tissue", 1),
+    Column("purity", "purity", 100, 1, "locations where a prototype is strongest that are of its own tissue", 1),
+    Column("seconds", "min", 1 / 60, 1, "minutes of training, all stages", -1),
+    Column("processor_seconds", "processor min", 1 / 60, 1, "minutes of processor time for it", -1),
+    Column("parameters", "M parameters", 1e-6, 2, "parameters, in millions", -1),
+    Column("peak_memory_mib", "GiB", 1 / 1024, 1, "peak memory of training", -1),
+)
+"""The figures of a run beside the IoU of each tissue, which come after the first under `iou TISSUE`."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+    values: dict[str, float]
+    """By the key of a column; NaN where there is none."""
+    regions: dict[str, Matrix]
+    """Confusion matrices, protocol honest."""
+    alike: dict[str, str]
+    """What must be the same in all rows of a table, in words."""
+    protocol: str
+    """The protocol of the scores, in words."""
+    tissues: tuple[str, ...]
+
+
+def read_results(plan: Plan, out: Path) -> list[RunResult]:
+    """All finished runs of a comparison, by row and seed; those that are missing or stopped are left out."""
+    found = (read_run(variant, seed, variant.run(out, seed)) for variant in plan.variants for seed in range(plan.seeds))
+    return [result for result in found if result is not None]
+
+
+def is_finished(variant: Variant, seed: int, run: Path, plan: Plan, paper: bool) -> bool:
+    """Whether nothing is left to do for a run: it is trained, and measured on the plan's patches."""
+    found = read_run(variant, seed, run)
+    return (
+        found is not None
+        and found.alike["test patches"] == plan.fingerprints["test"]
+        and found.values.keys() >= {"oracle_miou", *(["paper_miou"] if paper else [])}
+    )
+
+
+def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
+    """A run; None if it is not trained or not measured yet.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    if not all((run / name).is_file() for name in (CARD_FILE, PROTOTYPES_FILE)):
+        return None
+    metrics = {name: splits["test"] for name, splits in load_metrics(run).items() if "test" in splits}
+    if "honest" not in metrics or "groups" not in metrics["honest"]:
+        return None
+    honest, card, settings = metrics["honest"], load_card(run), load_settings(run / CONFIG_FILE)
+    record, prototypes = _read_json(run / RECORD_FILE), _read_json(run / PROTOTYPES_FILE)
+    values: dict[str, Any] = {
+        **honest["scores"],
+        **{f"iou {name}": scores["iou"] for name, scores in honest["tissues"].items()},
+        "map": honest["classifier"]["mean_average_precision"],
+        **{f"{key}_miou": metrics[name]["scores"]["miou"] for key, name in _OTHERS.items() if name in metrics},
+        **{key: prototypes.get(key) for key in ("coverage", "overlap", "effective", "purity")},
+        **{key: record.get(key) for key in ("seconds", "processor_seconds", "parameters", "peak_memory_mib")},
+    }
+    return RunResult(
+        variant,
+        seed,
+        run,
+        {key: math.nan if value is None else float(value) for key, value in values.items()},
+        {name: np.array(matrix, dtype=np.int64) for name, matrix in honest["groups"].items()},
+        {
+            "training patches": str(card.training_data["fingerprint"]),
+            "test patches": honest["data"]["fingerprint"],
+            "encoder": f"{card.model.encoder} ({card.model.weights or 'random weights'})",
+            "epochs": str(settings.training.epochs),
+            "batch size": str(settings.training.batch_size),
+            "patch size": str(card.patch_size),
+        },
+        f"{meaning(honest['protocol'])}; {honest['data']['patches']} test patches of {len(honest['groups'])} regions",
+        tuple(honest["tissues"]),
+    )
+
+
+_OTHERS = {"oracle": ORACLE, "paper": "paper"}
+
+
+def columns_of(results: list[RunResult]) -> list[Column]:
+    """The columns that at least one run has a figure for, those of the tissues after the first."""
+    tissues = [
+        Column(f"iou {name}", name, 100, 1, f"IoU of {name}", 1) for name in (results[0].tissues if results else ())
+    ]
+    columns = [COLUMNS[0], *tissues, *COLUMNS[1:]]
+    return [c for c in columns if any(not math.isnan(r.values.get(c.key, math.nan)) for r in results)]
+
+
+def unlike(results: list[RunResult]) -> list[str]:
+    """What should be the same in all rows and is not, one sentence each."""
+    sentences = []
+    for what in results[0].alike if results else ():
+        found: dict[str, list[str]] = {}
+        for result in results:
+            labels = found.setdefault(result.alike[what], [])
+            if result.variant.label not in labels:
+                labels.append(result.variant.label)
+        if len(found) > 1:
+            each = "; ".join(f"{value} in {', '.join(labels)}" for value, labels in found.items())
+            sentences.append(f"Not on the same footing: the rows differ in {what} ({each}).")
+    return sentences
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content

@@ -1,0 +1,132 @@
+"""Running a comparison: every row with every seed, some at a time, resumable, one failure not stopping the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Event
+
+from histoproto.compare.plan import Plan, Variant
+from histoproto.compare.work import Job
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: its row, its seed, its folder and its log."""
+
+    variant: Variant
+    seed: int
+    run: Path
+
+    @property
+    def log(self) -> Path:
+        """All that the run has printed, of every attempt."""
+        return self.run.with_suffix(".log")
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.variant.label}, seed {self.seed}"
+
+
+@dataclass
+class Runner:
+    """Runs tasks in processes of their own.
+
+    Attributes:
+        data: the data folder.
+        jobs: runs at a time; each gets its share of the cores.
+        paper: measure under the protocol `paper` too.
+        tell: is given a line for each run that is done.
+        finished: is called after each run, e.g. to write the table.
+    """
+
+    data: Path
+    jobs: int = 1
+    paper: bool = False
+    tell: Callable[[str], None] = print
+    finished: Callable[[Task], str] = lambda task: ""
+    _children: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _stopped: Event = field(default_factory=Event)
+
+    def run(self, tasks: Sequence[Task]) -> list[Task]:
+        """Run tasks to the end; those that failed are returned.
+
+        KeyboardInterrupt stops what is running (it goes on there the next time) and is passed on.
+        """
+        failed = []
+        started = time.monotonic()
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = {pool.submit(self._one, task): task for task in tasks}
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    task, code = futures[future], future.result()
+                    if code:
+                        failed.append(task)
+                    result = f"FAILED: {last_line(task.log)} (see {task.log})" if code else self.finished(task)
+                    each = (time.monotonic() - started) / done
+                    left = f"; about {each * (len(tasks) - done) / 60:.0f} min left" if done < len(tasks) else ""
+                    self.tell(f"[{done}/{len(tasks)}] {task.name}: {result}{left}")
+            except BaseException:
+                self._stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return failed
+
+    def _one(self, task: Task) -> int:
+        if self._stopped.is_set():
+            return signal.SIGINT
+        job = Job(str(self.data), str(task.run), tuple(self._options(task)), self.paper)
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "histoproto.compare.work", json.dumps(asdict(job))]
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with task.log.open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
+            child = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            self._children.add(child)
+            if self._stopped.is_set():  # between the question above and here
+                _interrupt(child)
+            code = child.wait()
+        self._children.discard(child)
+        return code
+
+    def _options(self, task: Task) -> list[str]:
+        """Options of `histoproto train`; workers that load patches get the cores that are left."""
+        workers = max(0, min(8, (os.cpu_count() or 1) // self.jobs - 1))
+        settings = [f"data.workers={workers}", *task.variant.settings]
+        return [
+            *("--method", task.variant.method, "--seed", str(task.seed)),
+            *(["--second-stage"] if task.variant.second_stage else []),
+            *(part for setting in settings for part in ("--set", setting)),
+        ]
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        for child in list(self._children):
+            _interrupt(child)
+
+
+def plan_tasks(plan: Plan, out: Path, variants: Sequence[Variant] | None = None) -> list[Task]:
+    """Every row with seed 0, then with seed 1 …, so that there is soon something to compare."""
+    return [Task(v, seed, v.run(out, seed)) for seed in range(plan.seeds) for v in variants or plan.variants]
+
+
+def _interrupt(child: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C for a child and what it has started."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGINT)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+    return lines[-1] if lines else "no message"

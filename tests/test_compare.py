@@ -1,0 +1,290 @@
+"""The comparison: the table says what the runs say, intervals are what a slow loop finds, and nothing runs twice."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from fakes import TISSUES, colour_card
+from histoproto.cli.app import app
+from histoproto.compare.bootstrap import difference_of_miou, differences, mean_iou
+from histoproto.compare.plan import Plan, Variant, make_rows, read_plan
+from histoproto.compare.results import read_results
+from histoproto.compare.runner import Runner, plan_tasks
+from histoproto.compare.table import compare, markdown, write_table
+from histoproto.config import load_settings
+from histoproto.data.images import write_image, write_mask
+from histoproto.data.phantom import write_phantom
+from histoproto.errors import RunError, SettingError
+from histoproto.evaluation.confusion import scores
+
+REGIONS = ("r0", "r1", "r2", "r3", "r4")
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two training and two test patches."""
+    root = tmp_path / "data"
+    for i in range(2):
+        image = np.full((64, 64, 3), 40 * i + 90, dtype=np.uint8)
+        write_image(root / "train" / f"a{i}+0[110].png", image)
+        write_image(root / "test" / "img" / f"r{i}+0.png", image)
+        write_mask(root / "test" / "mask" / f"r{i}+0.png", np.full((64, 64), i, dtype=np.uint8), TISSUES)
+    TISSUES.write(root / "classes.yaml")
+    return root
+
+
+def random_matrices(skill: float, rng: np.random.Generator) -> dict[str, NDArray[np.int64]]:
+    """A confusion matrix per region in which about `skill` of the pixels are right."""
+    return {
+        name: rng.integers(20, 60, (4, 4)) + np.diag(rng.integers(100, 300, 4) * int(100 * skill) // 20)
+        for name in REGIONS
+    }
+
+
+def fabricate(
+    run: Path,
+    regions: dict[str, NDArray[np.int64]],
+    settings: tuple[str, ...] = (),
+    oracle: float = 0.8,
+    prototypes: dict[str, Any] | None = None,
+    **record: Any,
+) -> None:
+    """A run folder as training and measuring leave it."""
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(load_settings(overrides=list(settings)).to_yaml())
+    card = colour_card().model_copy(update={"training_data": {"fingerprint": "t"}})
+    (run / "model.json").write_text(card.model_dump_json())
+    total = np.sum(list(regions.values()), axis=0)
+    found = scores(total)
+    how = {"labels": "predicted", "background": "ignored", "views": 1, "crf": False}
+    honest = {
+        "protocol": how,
+        "data": {"patches": 12, "fingerprint": "e"},
+        "scores": {"miou": found.miou, "mdice": found.mdice, "fwiou": 0.5, "boundary_iou": None, "mislabelled": 0.125},
+        "classifier": {"mean_average_precision": 0.75},
+        "tissues": {name: {"iou": float(iou)} for name, iou in zip(TISSUES.names, found.iou, strict=True)},
+        "groups": {name: matrix.tolist() for name, matrix in regions.items()},
+    }
+    other = {"scores": {"miou": oracle}}
+    (run / "metrics.json").write_text(json.dumps({"honest": {"test": honest}, "labels=oracle": {"test": other}}))
+    (run / "prototypes.json").write_text(json.dumps(prototypes or {"from": None}))
+    (run / "record.json").write_text(json.dumps({"seconds": 120.0, "parameters": 3_200_000, **record}))
+
+
+@pytest.fixture
+def comparison(tmp_path: Path, data: Path) -> tuple[Plan, Path]:
+    """Three rows; seed 1 of the last is missing."""
+    out = tmp_path / "out"
+    rows = [Variant.parse(text) for text in ("lpd", "lpd:2", "K=3: lpd model.prototypes=3")]
+    plan = Plan.make(data, rows, 2)
+    plan.write(out)
+    for variant, seed in itertools.product(rows, range(2)):
+        if (variant.label, seed) != ("K=3", 1):
+            skill = 0.9 if variant.second_stage else 0.5
+            measures = {"from": ".", "coverage": 0.25 + seed / 2} if variant.label == "lpd" else None
+            matrices = random_matrices(skill, np.random.default_rng(seed))
+            fabricate(variant.run(out, seed), matrices, prototypes=measures, peak_memory_mib=2048)
+    return plan, out
+
+
+def test_rows_are_read_as_people_write_them(tmp_path: Path) -> None:
+    config = tmp_path / "all.yaml"
+    config.write_text("model: {prototypes: 5}\ntraining: {epochs: 2}\n")
+    rows = make_rows(["lpd"], ["no div: lpd:2 loss.diversity=0"], ["all"], config, ["training.epochs=3"])
+    shared = ("model.prototypes=5", "training.epochs=2", "training.epochs=3")
+    assert rows == [
+        Variant("lpd", "lpd", False, shared),
+        Variant("lpd:2", "lpd", True, shared),
+        Variant("no div", "lpd", True, (*shared, "loss.diversity=0")),
+    ]
+    assert load_settings(overrides=list(rows[0].settings)).training.epochs == 3
+    assert [row.folder for row in rows] == ["lpd", "lpd-2", "no-div"]
+    for wrong in (["lpd model.prototypes=3"], ["a: lpd quickly"], [": lpd"]):
+        with pytest.raises(SettingError):
+            Plan.make(tmp_path, make_rows([], wrong), 1)
+    with pytest.raises(SettingError, match=r"no method 'nosuch'; there are .*lpd"):
+        make_rows(["nosuch"])
+    with pytest.raises(SettingError, match=r"no setting 'model.prototype'"):
+        make_rows([], ["a: lpd model.prototype=3"])
+
+
+def test_rows_can_be_added_but_not_changed(tmp_path: Path, comparison: tuple[Plan, Path], data: Path) -> None:
+    plan, out = comparison
+    assert read_plan(out) == replace(plan, data=plan.data.resolve())
+    more = Plan.make(data, [Variant.parse("K=5: lpd model.prototypes=5")], 1).added_to(out)
+    assert [row.label for row in more.variants] == ["lpd", "lpd:2", "K=3", "K=5"]
+    assert (more.seeds, more.reference) == (2, "K=5")
+    with pytest.raises(RunError, match=r"already holds 'K=3' as lpd model.prototypes=3, not as lpd model.prototypes=4"):
+        Plan.make(data, [Variant.parse("K=3: lpd model.prototypes=4")], 1).added_to(out)
+    write_image(data / "train" / "a2+0[010].png", np.zeros((64, 64, 3), dtype=np.uint8))
+    with pytest.raises(RunError, match="on other patches"):
+        Plan.make(data, plan.variants, 1).added_to(out)
+    with pytest.raises(RunError, match="holds no comparison"):
+        read_plan(tmp_path)
+
+
+def test_the_table_says_what_the_runs_say(comparison: tuple[Plan, Path]) -> None:
+    plan, out = comparison
+    found = write_table(plan, out)
+    with (out / "comparison.csv").open(encoding="utf-8") as file:
+        lines = {(line["method"], line["seed"]): line for line in csv.DictReader(file)}
+    assert len(lines) == 5
+    assert lines["lpd", "1"]["run"] == "lpd/seed-1"
+    assert lines["lpd:2", "0"]["coverage"] == ""
+    text = (out / "comparison.md").read_text(encoding="utf-8")
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    header, rows = table[0], {row[0]: row for row in table[2:5]}
+    mious = [float(lines["lpd", seed]["miou"]) for seed in "01"]
+    assert rows["lpd"][header.index("mIoU")] == f"{100 * np.mean(mious):.1f} ± {100 * np.std(mious, ddof=1):.1f}"
+    assert rows["lpd"][header.index("coverage")] == "0.50 ± 0.35"
+    assert rows["lpd:2"][header.index("coverage")] == "–"
+    assert rows["K=3"][header.index("seeds")] == "1"
+    assert rows["K=3"][header.index("oracle mIoU")] == "80.0"
+    assert rows["lpd:2"][header.index("min")] == "2.0 ± 0.0"
+    assert rows["lpd:2"][header.index("GiB")] == "2.0 ± 0.0"
+    assert "boundary IoU" not in header  # no run has it
+    assert header.index("red") == header.index("mIoU") + 1
+    assert "predicted labels, background ignored, one view, no CRF; 12 test patches of 5 regions" in text
+    assert text.index("Protocol") < text.index("| method")
+    assert "1 of 6 runs are not finished" in text
+    assert found.notes == ("1 of 6 runs are not finished; see the column 'seeds'.",)
+
+
+def test_a_table_without_runs(tmp_path: Path, data: Path) -> None:
+    plan = Plan.make(data, [Variant.parse("lpd")], 2)
+    assert "No run is finished yet" in markdown(compare(plan, tmp_path / "out"))
+
+
+def test_rows_on_another_footing_are_named(comparison: tuple[Plan, Path], data: Path) -> None:
+    _, out = comparison
+    more = Variant.parse("long: lpd training.epochs=9")
+    fabricate(more.run(out, 0), random_matrices(0.5, RNG), more.settings)
+    plan = Plan.make(data, [more], 2).added_to(out)
+    note = "Not on the same footing: the rows differ in epochs (6 in lpd, lpd:2, K=3; 9 in long)."
+    assert note in compare(plan, out).notes
+    assert note in markdown(compare(plan, out))
+
+
+def test_many_matrices_at_once_score_as_one_by_one() -> None:
+    matrices = RNG.integers(0, 50, (7, 3, 4, 4))
+    expected = [[scores(matrix).miou for matrix in row] for row in matrices]
+    np.testing.assert_allclose(mean_iou(matrices), expected)
+    matrices[..., 1, :] = 0  # the tissue is not there, though it is predicted: it does not count
+    found = mean_iou(matrices)[0, 0]
+    assert found == pytest.approx(np.mean([scores(matrices[0, 0]).iou[i] for i in (0, 2)]))
+
+
+def test_the_interval_is_that_of_a_slow_loop() -> None:
+    first, second = (RNG.integers(10, 90, (2, 6, 4, 4)) for _ in range(2))
+    estimate, draws = difference_of_miou(first, second, draws=200, seed=3)
+
+    def score(matrices: NDArray[np.int64], chosen: list[int]) -> float:
+        return float(np.mean([scores(sum(matrices[s, r] for r in chosen)).miou for s in range(2)]))
+
+    assert estimate == pytest.approx(score(first, list(range(6))) - score(second, list(range(6))))
+    times = np.random.default_rng(3).multinomial(6, [1 / 6] * 6, size=200)
+    slow = []
+    for count in times:
+        chosen = [region for region in range(6) for _ in range(count[region])]
+        slow.append(score(first, chosen) - score(second, chosen))
+    np.testing.assert_allclose(draws, slow)
+
+
+def test_limits_of_the_interval(comparison: tuple[Plan, Path]) -> None:
+    plan, out = comparison
+    second, few = differences(read_results(plan, out), "lpd")
+    assert (second.label, second.seeds, second.regions) == ("lpd:2", (0, 1), 5)
+    assert second.interval[0] > 0  # better in every region, so in every draw
+    assert second.verdict == "better"
+    assert second.interval[0] < second.estimate < second.interval[1]
+    assert (few.label, few.seeds) == ("K=3", (0,))  # identical runs of the seed that both have
+    assert few.estimate == 0
+    assert few.interval == (0, 0)
+    assert few.verdict == "open"
+    (worse, _) = differences(read_results(plan, out), "lpd:2")
+    assert worse.estimate == pytest.approx(-second.estimate)
+    assert worse.verdict == "worse"
+
+
+def test_a_failure_is_told_and_does_not_stop_the_others(data: Path, tmp_path: Path) -> None:
+    # The worker is the real one; what it runs fails at once, as the setting is out of range.
+    rows = [Variant.parse(f"{label}: lpd model.prototypes=0") for label in ("one", "two")]
+    lines: list[str] = []
+    failed = Runner(data, jobs=2, tell=lines.append).run(plan_tasks(Plan.make(data, rows, 1), tmp_path / "out"))
+    assert {task.name for task in failed} == {"one, seed 0", "two, seed 0"}
+    assert len(lines) == 2
+    assert all("FAILED: error: setting model.prototypes" in line for line in lines)
+    assert lines[0].startswith("[1/2]")
+
+
+def test_only_what_is_not_finished_is_run(
+    comparison: tuple[Plan, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, out = comparison
+    ran: list[str] = []
+    monkeypatch.setattr(Runner, "run", lambda self, tasks: ran.extend(task.name for task in tasks) or [])
+    command = ["compare", str(data), "--out", str(out)]
+    result = CliRunner().invoke(app, [*command, "--table-only"])
+    assert result.exit_code == 0, result.output
+    assert not ran
+    assert "lpd:2" in result.output
+
+    command += ["--methods", "lpd", "--seeds", "2", "--row", "K=3: lpd model.prototypes=3"]
+    CliRunner().invoke(app, command)
+    assert len(ran) == 4  # what was measured was measured on other patches than these
+    ran.clear()
+    for path in out.rglob("metrics.json"):
+        path.write_text(path.read_text().replace('"fingerprint": "e"', f'"fingerprint": "{plan.fingerprints["test"]}"'))
+    result = CliRunner().invoke(app, command)
+    assert "3 of 4 runs are finished already" in result.output
+    assert ran == ["K=3, seed 1"]
+    ran.clear()
+    CliRunner().invoke(app, [*command, "--paper"])
+    assert len(ran) == 4
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_and_a_finished_run_is_never_repeated(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    write_phantom(data, train=96, val=0, test=8, size=64)
+    command = [sys.executable, "-m", "histoproto", "compare", str(data), "--out", str(out), "--seeds", "1"]
+    command += ["--methods", "lpd", "--row", "plain: lpd loss.diversity=0 loss.similarity=0", "--set"]
+    command += ["training.epochs=1", "--set", "training.checkpoint_every=1"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = out / "lpd" / "seed-0" / "checkpoints" / "resume.ckpt"
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+    assert not (out / "lpd" / "seed-0" / "model.json").exists()
+    assert not (out / "plain").exists()
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[2/2] plain, seed 0: mIoU" in done.stdout
+    record = json.loads((out / "lpd" / "seed-0" / "record.json").read_text())
+    assert record["resumed"]
+    files = [path for path in out.rglob("*") if path.name in ("model.json", "metrics.json", "prototypes.json")]
+    assert len(files) == 6
+    times = {path: path.stat().st_mtime_ns for path in files}
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert times == {path: path.stat().st_mtime_ns for path in files}
