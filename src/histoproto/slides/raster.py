@@ -83,7 +83,7 @@ class LabelRaster:
         data = np.ascontiguousarray(block, dtype=np.uint8)
         try:
             if width == self.width:
-                self._write(top * self.width, data.data.cast("B"))
+                self._write(top * self.width, data.reshape(-1).data)
             else:
                 for y in range(height):
                     self._write((top + y) * self.width + left, data[y].data)
@@ -99,7 +99,7 @@ class LabelRaster:
         self._check(top, left, height, width)
         block = np.empty((height, width), dtype=np.uint8)
         if width == self.width:
-            self._read(top * self.width, block.data.cast("B"))
+            self._read(top * self.width, block.reshape(-1).data)
         else:
             for y in range(height):
                 self._read((top + y) * self.width + left, block[y].data)
