@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,15 +14,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from fakes import TISSUES, colour_card
+from fakes import TISSUES, ColourNetwork, colour_card
 from histoproto.cli.app import app
 from histoproto.compare.bootstrap import difference_of_miou, differences, mean_iou
+from histoproto.compare.charts import ChartRow, row_chart
+from histoproto.compare.merge import merge, merged_markdown
+from histoproto.compare.page import table_parts, write_page
 from histoproto.compare.plan import Plan, Variant, make_rows, read_plan
 from histoproto.compare.results import read_results
 from histoproto.compare.runner import Runner, plan_tasks
@@ -31,6 +36,7 @@ from histoproto.data.images import write_image, write_mask
 from histoproto.data.phantom import write_phantom
 from histoproto.errors import RunError, SettingError
 from histoproto.evaluation.confusion import scores
+from histoproto.inference.segmenter import Segmenter
 
 REGIONS = ("r0", "r1", "r2", "r3", "r4")
 RNG = np.random.default_rng(0)
@@ -239,7 +245,7 @@ def test_only_what_is_not_finished_is_run(
     plan, out = comparison
     ran: list[str] = []
     monkeypatch.setattr(Runner, "run", lambda self, tasks: ran.extend(task.name for task in tasks) or [])
-    command = ["compare", str(data), "--out", str(out)]
+    command = ["compare", str(data), "--out", str(out), "--no-pictures"]
     result = CliRunner().invoke(app, [*command, "--table-only"])
     assert result.exit_code == 0, result.output
     assert not ran
@@ -257,6 +263,115 @@ def test_only_what_is_not_finished_is_run(
     ran.clear()
     CliRunner().invoke(app, [*command, "--paper"])
     assert len(ran) == 4
+
+
+def test_rows_of_a_chart_stand_where_their_values_are() -> None:
+    rows = [ChartRow("a<b", (1.0, 3.0), 2.0), ChartRow("c", (-1.5,), None, (-2.0, 1.0), "worse")]
+    svg = ElementTree.fromstring(row_chart(rows, "x & y", zero=True))
+    dots = [float(str(dot.get("cx"))) for dot in svg.iter("circle")]
+    ticks = {t.text: float(str(t.get("x"))) for t in svg.iter("text") if t.get("text-anchor") == "middle"}
+    assert dots[0] == pytest.approx(ticks["1"], abs=0.1)
+    assert dots[1] == pytest.approx(ticks["3"], abs=0.1)
+    assert dots[2] == pytest.approx((ticks["-2"] + ticks["-1"]) / 2, abs=0.1)
+    (interval,) = [line for line in svg.iter("line") if line.get("class") == "interval"]
+    assert [float(str(interval.get(key))) for key in ("x1", "x2")] == pytest.approx([ticks["-2"], ticks["1"]], abs=0.1)
+    (zero,) = [line for line in svg.iter("line") if line.get("class") == "zero"]
+    assert float(str(zero.get("x1"))) == ticks["0"]
+    assert svg.get("aria-label") == "x & y"
+
+
+def test_the_page_shows_every_method_beside_the_same_images(
+    comparison: tuple[Plan, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, out = comparison
+    rng = np.random.default_rng(1)
+    for i in range(12):
+        truth = np.kron(rng.integers(0, 3, (2, 2)), np.ones((32, 32), dtype=int)).astype(np.uint8)
+        shown = np.where((np.arange(64) < 4 * i)[:, None], truth, 0)  # the higher the number, the more can be found
+        write_image(data / "test" / "img" / f"s{i}+0.png", np.eye(3)[shown].astype(np.uint8) * 160 + 40)
+        write_mask(data / "test" / "mask" / f"s{i}+0.png", truth, TISSUES)
+    loaded: list[Path] = []
+
+    def load(cls: type[Segmenter], run: Path, device: str = "auto") -> Segmenter:
+        loaded.append(run)
+        return cls(ColourNetwork(), colour_card(64), device)
+
+    monkeypatch.setattr(Segmenter, "load", classmethod(load))
+    page = write_page(plan, out).read_text(encoding="utf-8")
+    assert loaded == [out / "lpd" / "seed-0", *(row.run(out, 0) for row in plan.variants)]
+    assert page.count('alt="ground truth"') == 9
+    for row in plan.variants:
+        assert page.count(f'alt="mask of {row.label}"') == 9
+    scores_shown = [float(text) for text in re.findall(r"<figcaption>lpd<br>([\d.]+) %", page)]
+    assert scores_shown == sorted(scores_shown, reverse=True)
+    assert scores_shown[0] > scores_shown[-1]
+    for rank in ("best", "median", "worst"):
+        assert page.count(f"<b>{rank}</b>") == 3
+    assert 'class="better">better' in page
+    assert "1 of 6 runs are not finished" in page
+    assert all(source.startswith(("data:image/", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', page))
+    assert not re.search(r"<script|@import|url\(|<link|https?://", page)
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(re.findall(r'id="([^"]*)"', page))
+
+    plain = write_page(plan, out, pictures=False).read_text(encoding="utf-8")
+    assert "<img" not in plain
+    empty = Plan.make(data, [Variant.parse("none: lpd")], 1)
+    with pytest.raises(RunError, match="no finished run"):
+        write_page(empty, out)
+
+
+def test_the_best_of_a_column_is_the_best_that_is_shown(comparison: tuple[Plan, Path]) -> None:
+    plan, out = comparison
+    parts = {part.name: part for part in table_parts(compare(plan, out))}
+    assert list(parts) == ["Scores", "Tissues", "Prototypes", "Cost"]
+    best = {
+        column.key: [row[0] for row in part.rows if row[2][i].best]
+        for part in parts.values()
+        for i, column in enumerate(part.columns)
+    }
+    assert best["miou"] == ["lpd:2"]
+    assert best["mislabelled"] == ["lpd", "lpd:2", "K=3"]  # all alike
+    assert best["coverage"] == []  # no other has any
+
+
+def test_data_sets_are_averaged_seed_by_seed(comparison: tuple[Plan, Path], tmp_path: Path, data: Path) -> None:
+    plan, out = comparison
+    other = tmp_path / "other"
+    rows = [Variant.parse(text) for text in ("K=3: lpd model.prototypes=3", "lpd", "cam: lpd", "lpd:2")]
+    rng = np.random.default_rng(5)
+    second = Plan.make(data, rows, 2)
+    second.write(other)
+    for variant in rows:
+        for seed in (1, 0):
+            fabricate(variant.run(other, seed), random_matrices(0.7, rng))
+    merged = merge([out, other])
+    assert merged.labels == ("lpd", "lpd:2", "K=3")
+    values = [
+        [r.values["miou"] for r in read_results(p, o) if r.variant.label == "lpd:2"]
+        for p, o in ((plan, out), (second, other))
+    ]
+    average = 100 * np.mean(values, axis=0)
+    first, other_cell, both = merged.scores["lpd:2"]
+    assert first.mean == pytest.approx(100 * np.mean(values[0]))
+    assert other_cell.spread == pytest.approx(100 * np.std(values[1], ddof=1))
+    assert (both.mean, both.spread) == pytest.approx((average.mean(), average.std(ddof=1)))
+    assert np.isnan(merged.scores["K=3"][2].spread)  # one common seed
+    difference = merged.differences[0]
+    singles = [
+        next(d for d in compare(p, o).differences if d.label == "lpd:2")
+        for p, o in ((plan, out), (replace(second, reference="lpd"), other))
+    ]
+    assert difference.estimate == pytest.approx(np.mean([one.estimate for one in singles]))
+    assert difference.draws.mean() == pytest.approx(np.mean([one.draws.mean() for one in singles]))
+    # Independent draws: variances of the data sets add up.
+    expected = np.sum([one.draws.var() for one in singles]) / 4
+    assert difference.draws.var() == pytest.approx(expected, rel=0.15)
+    text = merged_markdown(merged)
+    assert f"| lpd:2 | {first} | {other_cell} | {both} |" in text
+    assert "data: 1 of 6 runs are not finished" in text
+    Plan.make(data, [Variant.parse("alone: lpd")], 1).write(tmp_path / "alone")
+    with pytest.raises(RunError, match="no row with finished runs in all of"):
+        merge([out, tmp_path / "alone"])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from histoproto.compare.table import Comparison
 
-SHOWN = ("miou", "boundary_iou", "mislabelled", "seconds")
+SHOWN = ("miou", "mislabelled", "seconds")
 """Columns in the terminal; the files have all."""
 
 
@@ -38,6 +38,9 @@ def compare(
     ] = None,
     reference: Annotated[str, typer.Option(help="Row that the others are compared with.")] = "lpd",
     paper: Annotated[bool, typer.Option("--paper", help="Score under the protocol `paper` too (slow: CRF).")] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Show the methods at work in comparison.html.")
+    ] = True,
     table_only: Annotated[bool, typer.Option("--table-only", help="Run nothing; show what is there.")] = False,
 ) -> None:
     """Train and score methods on the same patches, encoder and budget, and compare them.
@@ -47,6 +50,7 @@ def compare(
     """
     from rich.console import Console
 
+    from histoproto.compare.page import write_page
     from histoproto.compare.plan import Plan, make_rows, read_plan
     from histoproto.compare.results import is_finished
     from histoproto.compare.runner import Runner, Task, plan_tasks
@@ -74,6 +78,8 @@ def compare(
     found = write_table(read_plan(out), out)
     Console().print(_short(found))
     typer.echo(f"written: {out / 'comparison.md'}, comparison.csv")
+    if found.results:
+        typer.echo(f"written: {write_page(found.plan, out, pictures)}")
     if failed:
         logs = ", ".join(str(task.log) for task in failed)
         raise RunError(f"{len(failed)} runs failed, see {logs}; what is mended is tried again by the same command")

@@ -47,7 +47,7 @@ COLUMNS = (
     Column("coverage", "coverage", 1, 2, "part of a tissue's region in the top 20 % of any of its prototypes", 1),
     Column("overlap", "overlap", 1, 2, "IoU of the top 20 % locations of two prototypes of a tissue", -1),
     Column("effective", "effective", 1, 1, "effective number of prototypes per tissue", 1),
-    Column("purity", "purity", 100, 1, "locations where a prototype is strongest that are of its own tissue", 1),
+    Column("purity", "purity", 1, 2, "part of the locations where a prototype is strongest that is its own tissue", 1),
     Column("seconds", "min", 1 / 60, 1, "minutes of training, all stages", -1),
     Column("processor_seconds", "processor min", 1 / 60, 1, "minutes of processor time for it", -1),
     Column("parameters", "M parameters", 1e-6, 2, "parameters, in millions", -1),

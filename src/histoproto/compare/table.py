@@ -26,6 +26,11 @@ class Cell:
     spread: float
     decimals: int
 
+    @property
+    def shown(self) -> float:
+        """The mean with the decimals that are shown."""
+        return round(self.mean, self.decimals)
+
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "–"
@@ -78,7 +83,12 @@ def compare(plan: Plan, out: Path) -> Comparison:
 
 def cell(column: Column, results: Sequence[RunResult]) -> Cell:
     """Mean and standard deviation (n − 1) of a figure over runs."""
-    values = np.array([result.values.get(column.key, math.nan) for result in results]) * column.factor
+    return mean_and_spread(column, [result.values.get(column.key, math.nan) for result in results])
+
+
+def mean_and_spread(column: Column, figures: Sequence[float]) -> Cell:
+    """A cell from figures as they were measured; NaN is left out."""
+    values = np.array(figures) * column.factor
     values = values[~np.isnan(values)]
     mean = float(values.mean()) if values.size else math.nan
     return Cell(mean, float(values.std(ddof=1)) if values.size > 1 else math.nan, column.decimals)
@@ -118,7 +128,7 @@ def markdown(found: Comparison) -> str:
         "second stage, a segmentation network trained on the masks of the first; its prototypes are those of the first "
         "stage, its costs those of both.",
         *(f"**{note}**" for note in found.notes),
-        _table(
+        markdown_table(
             ["method", "seeds", *(column.heading for column in found.columns)],
             [[row.label, str(row.seeds), *map(str, row.cells)] for row in found.rows],
         ),
@@ -129,7 +139,7 @@ def markdown(found: Comparison) -> str:
             f"## Differences to {found.plan.reference}",
             f"mIoU in points, protocol honest, mean over seeds, each against the same seed; 95 % interval of {DRAWS} "
             f"bootstrap draws over {found.differences[0].regions} regions (other regions, not other seeds).",
-            _table(
+            markdown_table(
                 ["method", "seeds", "difference", "95 % interval", ""],
                 [[d.label, str(len(d.seeds)), *difference_words(d), d.verdict] for d in found.differences],
             ),
@@ -147,6 +157,7 @@ def difference_words(difference: Difference) -> tuple[str, str]:
     return f"{100 * difference.estimate:+.1f}", f"{100 * low:+.1f} … {100 * high:+.1f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells as a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

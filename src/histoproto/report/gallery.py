@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from histoproto.config import InferenceSettings
 from histoproto.data.images import read_image
 from histoproto.data.layouts import Patch
 from histoproto.evaluation.patches import evaluate_patches
@@ -69,9 +70,7 @@ def make_gallery(
 ) -> list[Example]:
     """Segment patches as the model does by default and show some of them.
 
-    With masks, patches are ranked by their own mIoU (predicted labels, background ignored). Where enough of them hold
-    several tissues, only those are shown: a patch of one tissue is all right or all wrong. Without masks, some are
-    shown as they come.
+    With masks, the best, median and worst (see `rank_patches`); without, some as they come.
 
     Args:
         segmenter: of a trained run.
@@ -88,18 +87,39 @@ def make_gallery(
         shown = spread(chosen, 3 * each)
         found = segmenter.stream(patch.image for patch in shown)
         return [_example(segmenter, patch, result, "example") for patch, result in zip(shown, found, strict=True)]
+    ranked = rank_patches(segmenter, chosen, tissues, each)
+    results = evaluate_patches(segmenter, [patch for _, patch in ranked], tissues)
+    return [
+        _example(segmenter, result.patch, result.segmentation, rank, result.scores().miou, result.truth)
+        for (rank, _), result in zip(ranked, results, strict=True)
+    ]
+
+
+def rank_patches(
+    segmenter: Segmenter,
+    patches: Sequence[Patch],
+    tissues: TissueSet,
+    each: int,
+    settings: InferenceSettings | None = None,
+) -> list[tuple[str, Patch]]:
+    """The best, median and worst of masked patches by their own mIoU (predicted labels, background ignored).
+
+    Where enough of them hold several tissues, only those take part: a patch of one tissue is all right or all wrong.
+
+    Args:
+        segmenter, patches, tissues, settings: see `evaluate_patches`.
+        each: patches per rank.
+
+    Returns:
+        (rank, patch), best first.
+    """
     rated = [
         (result.patch, result.scores().miou, int(result.present.sum()))
-        for result in evaluate_patches(segmenter, chosen, tissues)
+        for result in evaluate_patches(segmenter, patches, tissues, settings)
     ]
     several = [row for row in rated if row[2] > 1]
     rated = several if len(several) >= 3 * each else [row for row in rated if row[2] > 0]
-    ranks = choose([score for _, score, _ in rated], each)
-    results = evaluate_patches(segmenter, [rated[i][0] for _, i in ranks], tissues)
-    return [
-        _example(segmenter, result.patch, result.segmentation, rank, result.scores().miou, result.truth)
-        for (rank, _), result in zip(ranks, results, strict=True)
-    ]
+    return [(rank, rated[i][0]) for rank, i in choose([score for _, score, _ in rated], each)]
 
 
 def _example(
@@ -111,7 +131,6 @@ def _example(
     truth: NDArray[np.uint8] | None = None,
 ) -> Example:
     image = read_image(patch.image)
-    colours = result.tissues.rgb()
     shown = np.isin(np.arange(len(result.tissues)), result.labels)
     present = shown | (result.probabilities >= np.array(segmenter.card.thresholds))
     maps = tuple(
@@ -121,15 +140,17 @@ def _example(
         )
     )
 
-    def picture(labels: NDArray[np.uint8]) -> str:
-        return data_uri(shrink(colours[labels], SIDE, exact=True), exact=True)
-
     return Example(
         rank=rank,
         name=patch.image.name,
         score=score,
         image=data_uri(shrink(image, SIDE)),
-        truth=None if truth is None else picture(truth),
-        mask=picture(result.labels),
+        truth=None if truth is None else mask_picture(truth, result.tissues),
+        mask=mask_picture(result.labels, result.tissues),
         maps=maps,
     )
+
+
+def mask_picture(labels: NDArray[np.uint8], tissues: TissueSet, side: int = SIDE) -> str:
+    """A label map in the colours of its tissues, as a `data:` address."""
+    return data_uri(shrink(tissues.rgb()[labels], side, exact=True), exact=True)
