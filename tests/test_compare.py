@@ -169,7 +169,13 @@ def test_the_table_says_what_the_runs_say(comparison: tuple[Plan, Path]) -> None
     assert "predicted labels, background ignored, one view, no CRF; 12 test patches of 5 regions" in text
     assert text.index("Protocol") < text.index("| method")
     assert "1 of 6 runs are not finished" in text
-    assert found.notes == ("1 of 6 runs are not finished; see the column 'seeds'.",)
+    assert found.notes == (
+        "1 of 6 runs are not finished; see the column 'seeds'.",
+        "There are only 5 test regions: intervals from so few are too narrow.",
+    )
+    assert "Two stages" not in text
+    (out / "lpd-2" / "seed-0" / "first-stage").mkdir()
+    assert "trained on the masks of the first: lpd:2; their" in markdown(compare(plan, out))
 
 
 def test_a_table_without_runs(tmp_path: Path, data: Path) -> None:

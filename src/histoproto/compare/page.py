@@ -11,7 +11,7 @@ from histoproto.compare.bootstrap import Difference
 from histoproto.compare.charts import ChartRow, row_chart
 from histoproto.compare.plan import Plan
 from histoproto.compare.results import Column, RunResult
-from histoproto.compare.table import Comparison, compare, difference_words
+from histoproto.compare.table import Comparison, compare, difference_words, stages_words
 from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
 from histoproto.errors import RunError
@@ -94,6 +94,7 @@ def write_page(plan: Plan, out: Path, pictures: bool = True) -> Path:
         "comparison.html.j2",
         title=f"Comparison on {plan.data.name}",
         found=found,
+        stages=stages_words(found),
         parts=table_parts(found),
         scores=row_chart(score_rows(found), "mIoU of every run in %, protocol honest; the line is their mean"),
         forest=forest_chart(found.differences),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from histoproto.compare.plan import Plan, Variant
-from histoproto.compare.work import PROTOTYPES_FILE
+from histoproto.compare.work import FIRST_STAGE, PROTOTYPES_FILE
 from histoproto.config import load_settings
 from histoproto.evaluation.confusion import Matrix
 from histoproto.evaluation.protocols import load_metrics
@@ -24,7 +24,7 @@ ORACLE = "labels=oracle"
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of the table: its key, its heading, the factor and decimals it is shown with, and what it means."""
+    """A figure of the table: key, heading, the factor and decimals it is shown with, and what it means (if unclear)."""
 
     key: str
     heading: str
@@ -72,6 +72,11 @@ class RunResult:
     protocol: str
     """The protocol of the scores, in words."""
     tissues: tuple[str, ...]
+
+    @property
+    def two_stages(self) -> bool:
+        """Whether its masks are those of a segmentation network trained on the masks of a first stage."""
+        return (self.folder / FIRST_STAGE).is_dir()
 
 
 def read_results(plan: Plan, out: Path) -> list[RunResult]:
@@ -135,9 +140,7 @@ _OTHERS = {"oracle": ORACLE, "paper": "paper"}
 
 def columns_of(results: list[RunResult]) -> list[Column]:
     """The columns that at least one run has a figure for, those of the tissues after the first."""
-    tissues = [
-        Column(f"iou {name}", name, 100, 1, f"IoU of {name}", 1) for name in (results[0].tissues if results else ())
-    ]
+    tissues = [Column(f"iou {name}", name, 100, 1, "", 1) for name in (results[0].tissues if results else ())]
     columns = [COLUMNS[0], *tissues, *COLUMNS[1:]]
     return [c for c in columns if any(not math.isnan(r.values.get(c.key, math.nan)) for r in results)]
 

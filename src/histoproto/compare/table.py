@@ -15,6 +15,7 @@ from histoproto.compare.plan import Plan
 from histoproto.compare.results import Column, RunResult, columns_of, read_results, unlike
 from histoproto.files import replace_atomically
 
+FEW_REGIONS = 10
 CSV_FILE, MARKDOWN_FILE = "comparison.csv", "comparison.md"
 
 
@@ -78,6 +79,8 @@ def compare(plan: Plan, out: Path) -> Comparison:
         own = [result for result in results if result.variant == variant]
         rows.append(Row(variant.label, len(own), tuple(cell(column, own) for column in columns)))
     found = differences(results, plan.reference)
+    if found and found[0].regions < FEW_REGIONS:
+        notes.append(f"There are only {found[0].regions} test regions: intervals from so few are too narrow.")
     return Comparison(plan, tuple(results), tuple(columns), tuple(rows), tuple(found), tuple(notes))
 
 
@@ -124,15 +127,13 @@ def markdown(found: Comparison) -> str:
     seeds = f"mean ± standard deviation over up to {found.plan.seeds} seeds" if found.plan.seeds > 1 else "one seed"
     parts = [
         f"# Comparison on {found.plan.data.name}",
-        f"Protocol **honest**: {found.protocol}. {seeds.capitalize()}; scores in %. A name that ends in `:2` has a "
-        "second stage, a segmentation network trained on the masks of the first; its prototypes are those of the first "
-        "stage, its costs those of both.",
+        f"Protocol **honest**: {found.protocol}. {seeds.capitalize()}; scores in %.{stages_words(found)}",
         *(f"**{note}**" for note in found.notes),
         markdown_table(
             ["method", "seeds", *(column.heading for column in found.columns)],
             [[row.label, str(row.seeds), *map(str, row.cells)] for row in found.rows],
         ),
-        "\n".join(f"- *{column.heading}*: {column.meaning}" for column in found.columns),
+        "\n".join(f"- *{column.heading}*: {column.meaning}" for column in found.columns if column.meaning),
     ]
     if found.differences:
         parts += [
@@ -145,6 +146,17 @@ def markdown(found: Comparison) -> str:
             ),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def stages_words(found: Comparison) -> str:
+    """Which rows have two stages, and what that means; nothing where none has."""
+    rows = dict.fromkeys(result.variant.label for result in found.results if result.two_stages)
+    if not rows:
+        return ""
+    return (
+        f" Two stages, the second a segmentation network trained on the masks of the first: {', '.join(rows)}; their "
+        "prototypes are those of the first stage, their costs those of both."
+    )
 
 
 def difference_words(difference: Difference) -> tuple[str, str]:

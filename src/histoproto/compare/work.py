@@ -12,12 +12,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from histoproto.errors import HistoProtoError
 from histoproto.files import replace_atomically
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from histoproto.model.saving import ModelCard
 
 # What needs torch is imported where it is used: while a job trains or waits, it should take no memory.
 
@@ -95,6 +100,7 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
     Those of its first stage where the network of the run has none; `{"from": None}` where neither has any.
     """
     from histoproto.data.layouts import open_data
+    from histoproto.model.network import PrototypeNetwork
     from histoproto.model.saving import load_model
     from histoproto.report.prototypes import collect_maps
     from histoproto.report.prototypes import measure as scores_of
@@ -103,8 +109,9 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
     for source in (run, run / FIRST_STAGE):
         if not (source / CARD_FILE).is_file():
             continue
-        network, card = load_model(source)
-        if not hasattr(network, "prototype_maps"):
+        loaded: tuple[nn.Module, ModelCard] = load_model(source)
+        network, card = loaded
+        if not isinstance(network, PrototypeNetwork):
             continue
         found = collect_maps(network, card, folder.split("test"), folder.tissues, VIEWS)
         scores = scores_of(found)
