@@ -6,6 +6,7 @@ run folder as `config.yaml`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,9 @@ class DataSettings(_Group):
     """Side of the square training patch in pixels; None: that of the first training image."""
     mpp: Positive | None = None
     """Physical scale of the patches in µm/px, which goes into the model; None: as `data cut` recorded it, if it did."""
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Part of the training patches to use, drawn by the seed: how many labels does it take? Smaller parts lie within
+    larger ones."""
     validation_fraction: Fraction = 0.1
     """Part of the training patches (whole groups) held out to choose the checkpoint by and to calibrate on, by their
     image labels; 0 keeps the last checkpoint."""
@@ -45,7 +49,8 @@ class DataSettings(_Group):
 class ModelSettings(_Group):
     """The network. Enough to build it again before its weights are loaded."""
 
-    architecture: Literal["prototypes"] = "prototypes"
+    architecture: Literal["prototypes", "linear", "segmentation"] = "prototypes"
+    """What is on top of the encoder; the method decides."""
     encoder: str = "tf_efficientnet_lite0"
     """A timm model name (with `features_only`), or `mit_b0` … `mit_b5`."""
     weights: str | None = "imagenet"
@@ -84,6 +89,8 @@ class LossSettings(_Group):
     activation_penalty: NonNegative = 0.0005
     warmup: Fraction = 0.16
     """Part of the iterations with the classification loss alone (the paper: 3000 of 18,700)."""
+    mosaic: NonNegative = 1.0
+    """Weight of the pixel loss on mosaics of single-tissue patches, in the methods that use them."""
     published: bool = False
     """Compute the diversity loss as the published code does (twice-softmaxed, neighbour's region, raw prototypes)."""
 
@@ -97,6 +104,9 @@ class TrainingSettings(_Group):
     prototype_learning_rate: Positive = 1e-3
     """Prototypes start at unit norm and would hardly move at the encoder's rate in a short run."""
     weight_decay: NonNegative = 1e-3
+    second_stage: bool = False
+    """Afterwards train a segmentation network on the masks that the method finds for its own training patches; it is
+    what the run then holds."""
     averaging: Fraction = 0.0
     """Decay of the exponential moving average of the weights, which is what is saved; 0: none."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
@@ -137,8 +147,19 @@ class Settings(_Group):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_settings(file: Path | None = None, overrides: list[str] | None = None) -> Settings:
+Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By method: the settings it starts from where they are not the general ones, `{group: {key: value}}`."""
+
+
+def load_settings(
+    file: Path | None = None, overrides: list[str] | None = None, presets: Presets | None = None
+) -> Settings:
     """Settings from defaults, a YAML file and `group.key=value` overrides (values in YAML notation), in that order.
+
+    Args:
+        file: YAML with groups of keys, such as a run's `config.yaml`.
+        overrides: `group.key=value`.
+        presets: what the method starts from in place of the general defaults (`methods.registry.PRESETS`).
 
     Raises:
         SettingError: a file that cannot be read, an unknown key, or a value of the wrong type or out of range.
@@ -169,6 +190,10 @@ def load_settings(file: Path | None = None, overrides: list[str] | None = None) 
             if not isinstance(place, dict):
                 raise SettingError(f"--set {override!r}: {group!r} is no group of settings")
         place[last] = value
+    for group, values in (presets or {}).get(str(content.get("method", Settings().method)), {}).items():
+        given = content.setdefault(group, {})
+        if isinstance(given, dict):  # anything else is refused below
+            content[group] = {**values, **given}
     return _validated(content)
 
 

@@ -37,6 +37,9 @@ def cut(
         int | None, typer.Option(help="Step in val and test of a split by group.", show_default="the size")
     ] = None,
     minimum: Annotated[float, typer.Option(help="Fraction of a patch from which a tissue is present.")] = 0.05,
+    train_masks: Annotated[
+        bool, typer.Option("--train-masks", help="Also write train/mask/, for full supervision (the ceiling).")
+    ] = False,
     region_mpp: Annotated[float | None, typer.Option(help="Scale of the regions in µm/px.")] = None,
     mpp: Annotated[float | None, typer.Option(help="Scale of the patches in µm/px.", show_default="as is")] = None,
     split: Annotated[
@@ -80,7 +83,7 @@ def cut(
         if not scale or scale < 0 or size_um <= 0:
             raise SettingError("--size-um is above 0 and needs the scale of the patches: --mpp, or --region-mpp alone")
         size = round(size_um / scale)
-    settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp)
+    settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp, train_masks)
     if by_group:
         names = find_regions(regions)
         member = (

@@ -20,6 +20,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be given many times.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.", show_default="0")] = None,
+    second_stage: Annotated[
+        bool, typer.Option("--second-stage", help="Then train a segmentation network on the masks it finds.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from RUN's last checkpoint, with its settings.")] = (
         False
     ),
@@ -29,12 +32,15 @@ def train(
     Settings come from the defaults, then --config, then --set, e.g. --set model.prototypes=3 --set training.epochs=10.
     """
     from histoproto.config import load_settings
+    from histoproto.methods.registry import PRESETS
 
     named = {"method": method, "seed": seed}
     # JSON is YAML: quoting keeps a method called `null` or `1e3` a name.
     given = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None] + (overrides or [])
+    if second_stage:
+        given.append("training.second_stage=true")
     # Without a word about settings, a resumed run has those it was started with.
-    settings = load_settings(config, given) if given or config or not resume else None
+    settings = load_settings(config, given, PRESETS) if given or config or not resume else None
 
     # Only now, so that a mistyped setting is answered at once.
     from lightning.pytorch.utilities import rank_zero_only

@@ -32,6 +32,8 @@ class CutSettings:
         minimum: fraction of the patch's pixels from which a tissue counts as present.
         region_mpp: scale of the regions in µm/px, where known.
         mpp: scale of the patches in µm/px; None: that of the regions.
+        train_masks: also write the masks of training patches, to `train/mask/`. Weakly supervised methods never read
+            them; full supervision, the ceiling they are compared with, needs them.
     """
 
     size: int = 224
@@ -40,6 +42,7 @@ class CutSettings:
     minimum: float = 0.05
     region_mpp: float | None = None
     mpp: float | None = None
+    train_masks: bool = False
 
     def __post_init__(self) -> None:
         for name in ("size", "stride", "test_stride"):
@@ -165,6 +168,8 @@ def _cut_region(
         window = np.s_[top : top + size, left : left + size]
         if split == "train":
             write_image(out / split / patch_name(name, index, label), rgb[window])
+            if settings.train_masks:
+                write_mask(out / split / "mask" / patch_name(name, index, label), labels[window], report.tissues)
         else:
             write_image(out / split / "img" / patch_name(name, index), rgb[window])
             write_mask(out / split / "mask" / patch_name(name, index), labels[window], report.tissues)

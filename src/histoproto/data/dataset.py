@@ -33,6 +33,12 @@ class Sample(TypedDict, total=False):
     """C, float in {0, 1}."""
     teacher: Tensor
     """D×h×w dense features of the teacher, turned like the image; only where they were computed in advance."""
+    mask: Tensor
+    """S×S label map, turned like the image (C: to be ignored); only in methods that train on pixel labels."""
+    mosaic: Tensor
+    """3×S×S RGB in [0, 1], put together from several patches; see `histoproto.data.mosaic`."""
+    mosaic_mask: Tensor
+    """S×S label map of the mosaic."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,9 @@ class PatchDataset(Dataset[Sample]):
         augmentation: None: patches as they are.
         teacher_maps: path of an N×D×h×w float16 `.npy` with the teacher's features of the patches as they are.
 
+    Attributes:
+        read_label_map: patch → its H×W label map, set for methods that train on pixel labels.
+
     Index with (epoch, index), as `StepSampler` does, or with a plain index (epoch 0).
     """
 
@@ -68,6 +77,7 @@ class PatchDataset(Dataset[Sample]):
         self.size = size
         self.augmentation = augmentation
         self.teacher_maps = teacher_maps
+        self.read_label_map: Callable[[Patch], NDArray[np.uint8]] | None = None
         self._features: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
@@ -91,6 +101,9 @@ class PatchDataset(Dataset[Sample]):
                 self._features = np.load(self.teacher_maps, mmap_mode="r")
             features = torch.from_numpy(np.array(self._features[index], dtype=np.float32))
             sample["teacher"] = dihedral(features, code)
+        if self.read_label_map is not None:
+            labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
+            sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
         return sample
 
 

@@ -29,7 +29,7 @@ def fuse_scales(
     Args:
         maps: one B×C×h_s×w_s per scale, any real number.
         size: height and width of the result.
-        weights: one per scale, not negative; only their ratio matters.
+        weights: one per scale, not negative; only their ratio matters. A single map needs none.
         mode: `raw` fuses the maps as they are; `minmax` (LPD, arXiv 2512.05922) stretches each to [0, 1] first.
         present: B×C bool; absent tissues get −inf (`raw`) or 0 (`minmax`).
         ranges: for `minmax`, what becomes 0 and 1; None: the lowest and highest value of each map.
@@ -40,6 +40,8 @@ def fuse_scales(
     Raises:
         SettingError: the weights do not fit the scales, or are all zero.
     """
+    if len(maps) == 1:
+        weights = (1.0,)
     if len(weights) != len(maps) or sum(weights) <= 0:
         raise SettingError(
             f"fusion takes one weight for each of {len(maps)} scales, not all of them 0, found {tuple(weights)}"

@@ -14,7 +14,7 @@ from histoproto.inference.crf import dense_crf
 from histoproto.inference.fusion import Ranges
 from histoproto.inference.patches import PatchMaps, add_ranges, as_batch, patch_maps
 from histoproto.inference.windows import Window, blend
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import Network
 
 BATCH = 16
 """Windows that go through the network together."""
@@ -22,7 +22,7 @@ CRF_BATCH = 4
 
 
 def windowed_maps(
-    network: PrototypeNetwork,
+    network: Network,
     image: NDArray[np.uint8],
     windows: Sequence[Window],
     settings: InferenceSettings,

@@ -13,7 +13,7 @@ from histoproto.config import InferenceSettings
 from histoproto.inference.fusion import Fusion, Ranges, fuse_scales, widen_ranges
 from histoproto.inference.gating import gate, gate_softly, present_tissues
 from histoproto.inference.views import mean_of_views
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import Network
 
 ENCODER_STRIDE = 32
 """Sides are padded to a multiple of this, so that the cells of every feature map cover whole pixels."""
@@ -33,7 +33,7 @@ class PatchMaps(NamedTuple):
 
 
 def patch_maps(
-    network: PrototypeNetwork,
+    network: Network,
     images: Tensor,
     settings: InferenceSettings,
     thresholds: Tensor,
@@ -74,7 +74,7 @@ def patch_maps(
 
 
 def add_ranges(
-    ranges: Ranges | None, network: PrototypeNetwork, images: Tensor, thresholds: Tensor, labels: Tensor | None
+    ranges: Ranges | None, network: Network, images: Tensor, thresholds: Tensor, labels: Tensor | None
 ) -> Ranges:
     """The ranges of activation maps, widened by those of some windows of an image (arguments as in `patch_maps`)."""
     out = network.class_maps(pad_to_stride(images))

@@ -21,7 +21,7 @@ from histoproto.inference.large import windowed_crf, windowed_maps
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
 from histoproto.inference.windows import window_grid
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import Network
 from histoproto.model.saving import ModelCard, load_model
 from histoproto.tissue import TissueSet
 
@@ -57,7 +57,7 @@ class Segmenter:
     size of a patch, and each of them is gated by what is found in it.
     """
 
-    def __init__(self, network: PrototypeNetwork, card: ModelCard, device: str = "auto"):
+    def __init__(self, network: Network, card: ModelCard, device: str = "auto"):
         self.device = pick_device(device)
         self.network = network.to(self.device).eval()
         self.card = card

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from histoproto.config import Settings
-from histoproto.data.dataset import Sample
-from histoproto.model.network import PrototypeNetwork
+from histoproto.data.dataset import PatchDataset, Sample
+from histoproto.model.network import Network
 from histoproto.model.teachers import Teacher
 
 
 class Method(nn.Module):
     """A network and the losses that train it.
+
+    Class attributes:
+        architecture: the network, see `ModelSettings.architecture`.
+        preset: settings that the method starts from in place of the general defaults, `{group: {key: value}}`.
+        extras: what a batch holds besides images and image labels: `mosaics`, or `masks`, the pixel labels of the
+            training patches.
 
     Attributes:
         network: what is trained, saved and used for prediction.
@@ -22,25 +29,33 @@ class Method(nn.Module):
             and handed to `losses` as `batch["teacher"]`; None if the method needs none.
     """
 
-    network: PrototypeNetwork
+    architecture: ClassVar[Literal["prototypes", "linear", "segmentation"]]
+    preset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    extras: ClassVar[frozenset[Literal["mosaics", "masks"]]] = frozenset()
+    network: Network
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, frequency: Tensor):
+        """`frequency`: C, part of the training patches that hold each tissue."""
         super().__init__()
         self.settings = settings
         self.cached_teacher: Teacher | None = None
+
+    def prepare(self, training: PatchDataset) -> None:
+        """Whatever must be known of the training patches before the first step; the same each time it is called."""
 
     @abstractmethod
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """Losses of one batch.
 
         Args:
-            batch: image B×3×S×S, labels B×C, and teacher B×D×h×w if `cached_teacher` is set.
+            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, and the `extras`.
             progress: part of the training steps done, in [0, 1).
 
         Returns:
             Scalars by name; `total` is what is minimised, the others are logged.
         """
 
-    @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for AdamW, each with its `lr`."""
+        """Parameter groups for AdamW, each with its `lr`; all alike unless a method says otherwise."""
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        return [{"params": trained, "lr": self.settings.training.learning_rate}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,19 +14,21 @@ from histoproto.losses.classification import balancing_weights, classification_l
 from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
 from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
 from histoproto.methods.base import Method
-from histoproto.model.network import Activations, build_network
+from histoproto.model.network import Activations, PrototypeNetwork
 from histoproto.model.teachers import Teacher
 
 
 class LPD(Method):
     """L = L_cls + lambda_div · L_div + lambda_sim · L_sim; L_cls alone during the warm-up."""
 
+    architecture = "prototypes"
+    network: PrototypeNetwork
     balance: Tensor
 
     def __init__(self, settings: Settings, frequency: Tensor):
-        super().__init__(settings)
+        super().__init__(settings, frequency)
         loss = settings.loss
-        self.network = build_network(settings.model, len(frequency))
+        self.network = PrototypeNetwork(settings.model, len(frequency))
         weights = balancing_weights(frequency) if loss.balance else torch.ones(2, len(frequency))
         self.register_buffer("balance", weights, persistent=False)
         self.teacher: Teacher | None = None
@@ -91,3 +93,9 @@ class LPD(Method):
             {"params": rest, "lr": training.learning_rate},
             {"params": [bank], "lr": training.prototype_learning_rate, "weight_decay": 0.0},
         ]
+
+
+class PublishedLPD(LPD):
+    """LPD with the diversity loss as the published code computes it; see `published_diversity_loss`."""
+
+    preset: ClassVar = {"loss": {"published": True}}

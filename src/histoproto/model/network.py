@@ -1,19 +1,43 @@
-"""The network: encoder, prototype bank, activation maps and class logits at three scales."""
+"""The networks: an encoder with something on top that makes class activation maps and class logits."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from histoproto.config import ModelSettings
-from histoproto.model.encoders import build_encoder
+from histoproto.model.encoders import Encoder, build_encoder
 from histoproto.model.prototypes import Merge, PrototypeBank, cosine_maps, merge_prototypes, pool_maps
 
 
+class ClassMaps(NamedTuple):
+    """What inference needs of any network."""
+
+    maps: tuple[Tensor, ...]
+    """Class maps of scales 2, 3, 4, or of a single one: B×C×H_s×W_s, any real number."""
+    logits: Tensor
+    """Class logits of the image: B×C."""
+
+
+class Network(nn.Module):
+    """What every method trains. Takes RGB B×3×H×W in [0, 1]; normalisation is inside.
+
+    Attributes:
+        encoder: the feature maps that everything else is made of.
+    """
+
+    encoder: Encoder
+
+    @abstractmethod
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        """Class maps and logits for inference."""
+
+
 class Activations(NamedTuple):
-    """What one pass makes, for scales 2, 3, 4 in this order."""
+    """What one pass of a prototype network makes, for scales 2, 3, 4 in this order."""
 
     cosines: tuple[Tensor, ...]
     """cos(F_s, g_s(P)): B×C×K×H_s×W_s in [−1, 1]."""
@@ -27,17 +51,8 @@ class Activations(NamedTuple):
     """F_4: B×C_4×H_4×W_4."""
 
 
-class ClassMaps(NamedTuple):
-    """What inference needs of any network."""
-
-    maps: tuple[Tensor, ...]
-    """Class activation maps of scales 2, 3, 4: B×C×H_s×W_s, any real number."""
-    logits: Tensor
-    """Class logits of the image: B×C."""
-
-
-class PrototypeNetwork(nn.Module):
-    """Encoder and prototype bank (LPD). Takes RGB B×3×H×W in [0, 1]; normalisation is inside.
+class PrototypeNetwork(Network):
+    """Encoder and prototype bank (LPD).
 
     Args:
         settings: which encoder, how many prototypes, how they are merged and pooled.
@@ -47,7 +62,6 @@ class PrototypeNetwork(nn.Module):
     def __init__(self, settings: ModelSettings, tissues: int):
         super().__init__()
         self.settings = settings
-        self.tissues = tissues
         self.encoder = build_encoder(settings.encoder, settings.weights)
         self.bank = PrototypeBank(tissues, settings.prototypes, settings.dimension, self.encoder.channels)
 
@@ -77,10 +91,82 @@ class PrototypeNetwork(nn.Module):
         return maps
 
 
-def build_network(settings: ModelSettings, tissues: int) -> PrototypeNetwork:
+class LinearNetwork(Network):
+    """Encoder and a linear classifier at each location of the last scale: plain class activation maps.
+
+    The logit of a tissue is its pooled map; with mean pooling that equals a linear classifier on the pooled features,
+    whose class activation map it is (Zhou et al., CVPR 2016).
+    """
+
+    def __init__(self, settings: ModelSettings, tissues: int):
+        super().__init__()
+        self.settings = settings
+        self.encoder = build_encoder(settings.encoder, settings.weights)
+        self.classifier = nn.Conv2d(self.encoder.channels[-1], tissues, 1)
+
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        """Class activation maps of scale 4 and their pooled logits, alike in training and inference."""
+        maps = self.classifier(self.encoder(x)[-1])
+        return ClassMaps((maps,), pool_maps(maps, self.settings.pooling))
+
+
+class SegmentationNetwork(Network):
+    """Encoder and a light decoder, for training with pixel labels (true, pseudo or synthetic).
+
+    The three scales are projected to one width, summed at the size of scale 2, mixed by a 3×3 convolution and
+    classified: the top-down path of a feature pyramid (Lin et al., CVPR 2017) in one step.
+    """
+
+    WIDTH = 128
+
+    def __init__(self, settings: ModelSettings, tissues: int):
+        super().__init__()
+        self.encoder = build_encoder(settings.encoder, settings.weights)
+        width = self.WIDTH
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in self.encoder.channels)
+        self.mix = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = nn.Conv2d(width, tissues, 1)
+
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        """Pixel logits B×C×H_2×W_2 (softmax over tissues), and image logits: their pooled log-odds."""
+        features = [lateral(f) for lateral, f in zip(self.lateral, self.encoder(x), strict=True)]
+        size = features[0].shape[-2:]
+        total = features[0]
+        for scale in features[1:]:
+            total = total + nn.functional.interpolate(scale, size, mode="bilinear", align_corners=False)
+        maps = self.classifier(self.mix(total))
+        return ClassMaps((maps,), pool_maps(log_odds(maps), "logsumexp"))
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Of each tissue against all others, log p / (1 − p) with p the softmax over dimension 1; same shape.
+
+    With a single tissue there are no others, and its logits are returned as they are.
+    """
+    if logits.shape[1] == 1:
+        return logits
+    own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)[:, :, None, None]
+    others = logits[:, None].masked_fill(own, -torch.inf).logsumexp(dim=2)
+    return logits - others
+
+
+_NETWORKS: dict[str, type[PrototypeNetwork | LinearNetwork | SegmentationNetwork]] = {
+    "prototypes": PrototypeNetwork,
+    "linear": LinearNetwork,
+    "segmentation": SegmentationNetwork,
+}
+
+
+def build_network(settings: ModelSettings, tissues: int) -> Network:
     """The network that `settings.architecture` names, for C = `tissues`.
 
     Raises:
         SettingError, WeightsError: see `build_encoder`.
     """
-    return PrototypeNetwork(settings, tissues)
+    return _NETWORKS[settings.architecture](settings, tissues)

@@ -14,7 +14,7 @@ from histoproto import __version__
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.errors import RunError, WeightsError
 from histoproto.files import replace_atomically
-from histoproto.model.network import PrototypeNetwork, build_network
+from histoproto.model.network import Network, build_network
 from histoproto.model.weights import read_state_dict
 from histoproto.tissue import TissueSet
 
@@ -29,6 +29,8 @@ class ModelCard(BaseModel):
     histoproto: str = __version__
     """Version that wrote it."""
     method: str
+    second_stage: bool = False
+    """Whether this is a segmentation network that was trained on the masks of that method."""
     model: ModelSettings
     inference: InferenceSettings
     """Defaults for prediction."""
@@ -57,7 +59,7 @@ class ModelCard(BaseModel):
         return TissueSet.from_dict(self.classes, CARD_FILE)
 
 
-def save_model(folder: Path, network: PrototypeNetwork, card: ModelCard) -> None:
+def save_model(folder: Path, network: Network, card: ModelCard) -> None:
     """Write weights and card into `folder`, each under a temporary name first."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with replace_atomically(folder / WEIGHTS_FILE) as temporary:
@@ -81,7 +83,7 @@ def load_card(folder: Path) -> ModelCard:
         raise RunError(f"{path} is no model card of HistoProto: {str(error).splitlines()[0]}") from error
 
 
-def load_model(folder: Path) -> tuple[PrototypeNetwork, ModelCard]:
+def load_model(folder: Path) -> tuple[Network, ModelCard]:
     """The trained network, in evaluation mode on the CPU, and its card.
 
     Raises:

@@ -14,6 +14,7 @@ import yaml
 from histoproto.config import Settings
 from histoproto.data.layouts import open_data
 from histoproto.inference.segmenter import Segmenter
+from histoproto.model.network import PrototypeNetwork
 from histoproto.model.saving import CARD_FILE, load_card
 from histoproto.report.charts import line_chart, read_history, title
 from histoproto.report.gallery import Example, make_gallery
@@ -54,7 +55,8 @@ def write_report(run: Path, data: Path | None = None) -> Path:
         folder = open_data(data)
         split, patches = split_to_show(folder)
         examples = make_gallery(segmenter, patches, folder.tissues, EXAMPLES, CHOSEN_FROM)
-        prototypes = make_prototype_gallery(segmenter.network, card, folder)
+        if isinstance(segmenter.network, PrototypeNetwork):
+            prototypes = make_prototype_gallery(segmenter.network, card, folder)
         note = _examples_note(examples, split, len(patches))
     record = _read_json(run / "record.json")
     config = run / "config.yaml"

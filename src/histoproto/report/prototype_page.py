@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from histoproto.data.layouts import DataFolder, Patch, open_data
-from histoproto.errors import DataError
+from histoproto.errors import DataError, RunError
 from histoproto.evaluation.prototypes import PrototypeScores
 from histoproto.files import replace_atomically
 from histoproto.model.network import PrototypeNetwork
@@ -111,9 +111,12 @@ def write_prototypes(run: Path, data: Path, out: Path) -> Path:
         The page, `out/prototypes.html`.
 
     Raises:
-        RunError, DataError, TissueError, OutputError: see `load_model`, `open_data`, `collect_maps`.
+        RunError: there is no model, or one without prototypes.
+        DataError, TissueError, OutputError: see `open_data`, `collect_maps`.
     """
     network, card = load_model(run)
+    if not isinstance(network, PrototypeNetwork):
+        raise RunError(f"the model in {run} ({card.method}) has no prototypes; give a run of lpd or pbip")
     gallery = make_prototype_gallery(network, card, open_data(data))
     names, scores = card.tissues.names, gallery.scores
     peaks = gallery.found.maps.amax(dim=(0, 3, 4))

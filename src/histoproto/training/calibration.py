@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
 from histoproto.data.dataset import PatchDataset
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import Network
 
 TRAINING_WEIGHT = 0.3
 """Weight of a training patch beside a held-out one: the network has fitted it, but without any of them a tissue that
@@ -43,9 +43,7 @@ def best_f1_threshold(logits: NDArray[np.float64], labels: NDArray[np.bool_], we
 
 
 @torch.inference_mode()
-def calibrate_thresholds(
-    network: PrototypeNetwork, training: PatchDataset, held_out: PatchDataset | None
-) -> tuple[float, ...]:
+def calibrate_thresholds(network: Network, training: PatchDataset, held_out: PatchDataset | None) -> tuple[float, ...]:
     """The threshold of each tissue for a trained network.
 
     Args:

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from histoproto.data.dataset import Sample
 from histoproto.methods.base import Method
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import Network
 from histoproto.training.selection import mean_average_precision, standard_error
 
 
@@ -40,11 +40,11 @@ class TrainingModule(lightning.LightningModule):
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     @property
-    def final_network(self) -> PrototypeNetwork:
+    def final_network(self) -> Network:
         """The weights to validate and save: the average, where there is one."""
         if self.averaged is None:
             return self.method.network
-        return cast(PrototypeNetwork, self.averaged.module)
+        return cast(Network, self.averaged.module)
 
     def configure_optimizers(self) -> Any:
         """AdamW; learning rates fall linearly (poly power 1) to zero over all steps."""

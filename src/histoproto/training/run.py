@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
+import shutil
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from histoproto.config import Settings, load_settings
 from histoproto.data.cut import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
 from histoproto.data.fingerprint import fingerprint
-from histoproto.data.images import read_image
+from histoproto.data.images import read_image, read_mask
 from histoproto.data.layouts import DataFolder, Patch, open_data
-from histoproto.errors import DataError, RunError, SettingError
+from histoproto.data.mosaic import MosaicDataset
+from histoproto.errors import DataError, HistoProtoError, RunError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.methods.base import Method
-from histoproto.methods.registry import build_method
+from histoproto.methods.registry import build_method, method_class, resolve
 from histoproto.model.saving import CARD_FILE, ModelCard, save_model
 from histoproto.model.weights import read_state_dict
+from histoproto.tissue import TissueSet
 from histoproto.training.calibration import calibrate_thresholds
 from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
 from histoproto.training.holdout import hold_out
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.module import TrainingModule
-from histoproto.training.record import environment, now, peak_memory_mib, write_record
+from histoproto.training.record import environment, now, peak_memory_mib, processor_seconds, write_record
+from histoproto.training.stages import PseudoMaskReader, write_pseudo_masks
 from histoproto.training.teacher_maps import write_teacher_maps
 
 CONFIG_FILE, RECORD_FILE, HISTORY_FILE = "config.yaml", "record.json", "history.csv"
@@ -62,7 +72,8 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
 
     Returns:
         The run folder, with config.yaml, model.safetensors, model.json, history.csv, record.json, checkpoints/ and
-        tensorboard/.
+        tensorboard/. With `training.second_stage`, seconds and parameters in the record are those of both stages, and
+        `first-stage/` is the run folder of the first.
 
     Raises:
         RunError: `out` already holds a run and `resume` is false, or there is nothing to resume.
@@ -72,15 +83,20 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
     settings = _prepare(out, settings, resume)
     if (out / CARD_FILE).exists():
         return out
+    first = _first_stage(data, out, settings, resume) if settings.training.second_stage else None
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     material = _material(data, settings)
+    started, clock, processor = now(), time.monotonic(), processor_seconds()
+    if first is not None:
+        _use_masks_of(first, out / "pseudo-masks", material)
     labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
     method = build_method(settings, labels.mean(dim=0))
-    started, clock = now(), time.monotonic()
+    method.prepare(material.training)
 
     trainer, module, checkpoints = _fit(method, material, settings, out, resume)
     if trainer.is_global_zero:
         _save(method, module, checkpoints, material, settings, out)
+        earlier = json.loads((first / RECORD_FILE).read_text(encoding="utf-8")) if first else {}
         write_record(
             out / RECORD_FILE,
             {
@@ -90,15 +106,42 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
                 "started": started,
                 "finished": now(),
                 "resumed": resume,
-                "seconds": round(time.monotonic() - clock, 1),
+                "seconds": round(time.monotonic() - clock, 1) + earlier.get("seconds", 0),
+                "processor_seconds": round(processor_seconds() - processor, 1) + earlier.get("processor_seconds", 0),
                 "peak_memory_mib": round(peak_memory_mib()),
-                "parameters": sum(p.numel() for p in method.network.parameters()),
+                "parameters": sum(p.numel() for p in method.network.parameters()) + earlier.get("parameters", 0),
                 "best": checkpoints.best,
             },
         )
         (checkpoints.folder / "teacher.npy").unlink(missing_ok=True)
+        shutil.rmtree(out / "pseudo-masks", ignore_errors=True)
     trainer.strategy.barrier()
     return out
+
+
+def _first_stage(data: Path, out: Path, settings: Settings, resume: bool) -> Path:
+    """Train the method itself in `out/first-stage`, as far as that is not done."""
+    first = out / "first-stage"
+    alone = settings.training.model_copy(update={"second_stage": False})
+    _write_config(out, settings)
+    try:
+        return train(
+            data, first, settings.model_copy(update={"training": alone}), resume and (first / CONFIG_FILE).exists()
+        )
+    except HistoProtoError:
+        if not (first / CONFIG_FILE).exists():
+            (out / CONFIG_FILE).unlink()  # nothing was begun
+        raise
+
+
+def _use_masks_of(first: Path, folder: Path, material: _Material) -> None:
+    """Let the training patches carry the masks that the first stage finds for them."""
+    patches = material.training.patches
+    if rank_zero_only.rank == 0:
+        write_pseudo_masks(first, patches, folder)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    material.training.read_label_map = PseudoMaskReader(folder, patches, material.folder.tissues)
 
 
 def _prepare(out: Path, settings: Settings | None, resume: bool) -> Settings:
@@ -108,7 +151,7 @@ def _prepare(out: Path, settings: Settings | None, resume: bool) -> Settings:
         if not config.is_file():
             raise RunError(f"{out} holds no run to resume ({CONFIG_FILE} is missing); leave out --resume to start one")
         recorded = load_settings(config)
-        if settings is not None and settings != recorded:
+        if settings is not None and resolve(settings) != recorded:
             raise RunError(
                 f"{config} holds other settings than those given; resume without settings, or use another folder"
             )
@@ -118,7 +161,7 @@ def _prepare(out: Path, settings: Settings | None, resume: bool) -> Settings:
         raise RunError(f"{out} already holds a run; continue it with --resume, or give another folder")
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give a folder for the run")
-    return settings or Settings()
+    return resolve(settings or Settings())
 
 
 def _material(data: Path, settings: Settings) -> _Material:
@@ -132,8 +175,11 @@ def _material(data: Path, settings: Settings) -> _Material:
         )
     training: list[Patch] = list(patches)
     held: list[Patch] = []
+    if settings.data.fraction < 1:
+        order = np.random.default_rng(settings.seed).permutation(len(training))
+        training = [training[index] for index in sorted(order[: math.ceil(settings.data.fraction * len(training))])]
     if settings.data.validation_fraction > 0:
-        training, held = hold_out(patches, settings.data.validation_fraction, settings.seed)
+        training, held = hold_out(training, settings.data.validation_fraction, settings.seed)
     size = settings.data.patch_size or min(read_image(training[0].image).shape[:2])
     augmentation = Augmentation(settings.data.stain_jitter, settings.seed)
     if settings.data.validate_with == "masks" and not held:
@@ -143,11 +189,35 @@ def _material(data: Path, settings: Settings) -> _Material:
         )
     return _Material(
         folder,
-        PatchDataset(training, size, augmentation),
+        _with_extras(PatchDataset(training, size, augmentation), settings, folder.tissues),
         PatchDataset(held, size) if held else None,
         size,
         settings.data.mpp or recorded_mpp(data),
     )
+
+
+def _with_extras(plain: PatchDataset, settings: Settings, tissues: TissueSet) -> PatchDataset:
+    """The training patches with whatever else the method learns from."""
+    extras = method_class(settings).extras
+    if "masks" in extras and not settings.training.second_stage:
+        missing = [patch.image.name for patch in plain.patches if patch.mask is None]
+        if missing:
+            raise DataError(
+                f"{settings.method} trains on pixel labels, but {len(missing)} of {len(plain.patches)} training "
+                f"patches have no mask (the first is {missing[0]}); `histoproto data cut --train-masks` writes them"
+            )
+        plain.read_label_map = partial(_true_mask, tissues=tissues)
+    return MosaicDataset(plain, tissues.names) if "mosaics" in extras else plain
+
+
+def _true_mask(patch: Patch, tissues: TissueSet) -> NDArray[np.uint8]:
+    assert patch.mask is not None
+    return read_mask(patch.mask, tissues)
+
+
+def _write_config(out: Path, settings: Settings) -> None:
+    with replace_atomically(out / CONFIG_FILE) as temporary:
+        temporary.write_text(settings.to_yaml(), encoding="utf-8")
 
 
 def _fit(
@@ -199,8 +269,7 @@ def _fit(
             f"training.accelerator={training.accelerator}, devices={training.devices}, precision={training.precision} "
             f"cannot be had on this machine: {str(error).splitlines()[0]}"
         ) from error
-    with replace_atomically(out / CONFIG_FILE) as temporary:
-        temporary.write_text(settings.to_yaml(), encoding="utf-8")
+    _write_config(out, settings)
     folder.mkdir(exist_ok=True)
     workers = _workers(settings)
     if method.cached_teacher is not None:
@@ -254,6 +323,7 @@ def _card(
     encoder = method.network.encoder
     return ModelCard(
         method=settings.method,
+        second_stage=settings.training.second_stage,
         model=settings.model,
         inference=settings.inference,
         classes=material.folder.tissues.to_dict(),

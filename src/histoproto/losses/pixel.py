@@ -1,0 +1,27 @@
+"""Pixel loss: cross-entropy of class maps with a label map (true, pseudo or synthetic)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_loss(maps: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the labelled pixels.
+
+    Args:
+        maps: logits B×C×h×w; enlarged (bilinear) to the size of the labels.
+        labels: B×H×W, 0 … C − 1; everything else is ignored.
+        weights: C, of the tissues; None: all alike.
+
+    Returns:
+        A scalar ≥ 0; 0 if no pixel is labelled.
+    """
+    tissues = maps.shape[1]
+    logits = F.interpolate(maps.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
+    known = (labels >= 0) & (labels < tissues)
+    target = torch.where(known, labels, 0)
+    losses = F.cross_entropy(logits, target, reduction="none")
+    share = known if weights is None else known * weights[target]
+    return (losses * share).sum() / share.sum().clamp(min=1e-6)

@@ -1,0 +1,58 @@
+"""Mosaics of single-tissue patches as pixel labels (the idea of PistoSeg, AAAI 2023, and HisynSeg, TMI 2024).
+
+Alone they train a segmentation network; added to LPD, both kinds of evidence train one network in one stage.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from histoproto.data.dataset import Sample
+from histoproto.inference.fusion import fuse_scales
+from histoproto.losses.classification import classification_loss
+from histoproto.losses.pixel import pixel_loss
+from histoproto.methods.lpd import LPD
+from histoproto.methods.supervised import Supervised
+
+GLASS = 205 / 255
+"""Pixels brighter than this in all of R, G and B show no tissue, whatever the patch is of."""
+
+
+class Mosaic(Supervised):
+    """Pixel loss on mosaics; the classifier learns from real patches."""
+
+    extras = frozenset({"mosaics"})
+
+    def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
+        """See `Method.losses`: pixels, classification and total."""
+        count = len(batch["image"])
+        out = self.network.class_maps(torch.cat([batch["image"], batch["mosaic"]]))
+        pixels = pixel_loss(out.maps[0][count:], labelled_pixels(batch))
+        classes = classification_loss((out.logits[:count],), batch["labels"], (1.0,), self.balance)
+        return {
+            "classification": classes,
+            "pixels": pixels,
+            "total": self.settings.loss.mosaic * pixels + classes,
+        }
+
+
+class LPDWithMosaics(LPD):
+    """LPD, whose fused class activation maps must also be right at each pixel of a mosaic."""
+
+    extras = frozenset({"mosaics"})
+
+    def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
+        """See `Method.losses`: those of LPD and pixels."""
+        losses = super().losses(batch, progress)
+        maps = self.network.class_maps(batch["mosaic"]).maps
+        size = (maps[0].shape[-2], maps[0].shape[-1])
+        fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
+        pixels = pixel_loss(fused, labelled_pixels(batch))
+        total = losses.pop("total") + self.settings.loss.mosaic * pixels
+        return {**losses, "pixels": pixels, "total": total}
+
+
+def labelled_pixels(batch: Sample) -> Tensor:
+    """The label map of a batch of mosaics with glass as −1, to be ignored: B×S×S."""
+    return batch["mosaic_mask"].masked_fill(batch["mosaic"].amin(dim=1) >= GLASS, -1)

@@ -1,0 +1,37 @@
+"""Full supervision: the same encoder with pixel labels, the ceiling of all weak methods.
+
+With pseudo masks in place of true ones it is the second stage of any of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from histoproto.config import Settings
+from histoproto.data.dataset import Sample
+from histoproto.losses.classification import balancing_weights, classification_loss
+from histoproto.losses.pixel import pixel_loss
+from histoproto.methods.base import Method
+from histoproto.model.network import build_network
+
+
+class Supervised(Method):
+    """Pixel loss on the label maps of the training patches; the image labels train the classifier that gates."""
+
+    architecture = "segmentation"
+    extras = frozenset({"masks"})
+    balance: Tensor
+
+    def __init__(self, settings: Settings, frequency: Tensor):
+        super().__init__(settings, frequency)
+        self.network = build_network(settings.model, len(frequency))
+        weights = balancing_weights(frequency) if settings.loss.balance else torch.ones(2, len(frequency))
+        self.register_buffer("balance", weights, persistent=False)
+
+    def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
+        """See `Method.losses`: pixels, classification and total."""
+        out = self.network.class_maps(batch["image"])
+        pixels = pixel_loss(out.maps[0], batch["mask"], self.balance[0].sqrt())
+        classes = classification_loss((out.logits,), batch["labels"], (1.0,), self.balance)
+        return {"classification": classes, "pixels": pixels, "total": pixels + classes}

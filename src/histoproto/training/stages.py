@@ -1,0 +1,59 @@
+"""The second stage: masks that a trained method finds for its own training patches, to train a segmentation network on.
+
+The image labels of training patches are known, so the masks are gated by them. No true mask is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from histoproto.data.images import read_image, read_mask, write_mask
+from histoproto.data.layouts import Patch
+from histoproto.inference.segmenter import Segmenter
+from histoproto.inference.settings import change_settings
+from histoproto.tissue import TissueSet
+
+CHUNK = 64
+
+
+def write_pseudo_masks(run: Path, patches: Sequence[Patch], out: Path) -> None:
+    """Write the mask of each training patch to `out`, under the number of the patch; masks that are there are kept.
+
+    Args:
+        run: a finished run.
+        patches: with labels, all at the scale of the model.
+        out: folder to write to.
+    """
+    missing = [index for index in range(len(patches)) if not pseudo_mask(out, index).exists()]
+    if not missing:
+        return
+    segmenter = Segmenter.load(run)
+    settings = change_settings(segmenter.card.inference, views=1)
+    for start in track(range(0, len(missing), CHUNK), description="pseudo masks", transient=True):
+        chunk = missing[start : start + CHUNK]
+        labels = [np.array(patches[index].labels) for index in chunk]
+        results = segmenter.stream((read_image(patches[index].image) for index in chunk), labels, settings)
+        for index, result in zip(chunk, results, strict=True):
+            write_mask(pseudo_mask(out, index), result.labels, segmenter.tissues)
+
+
+def pseudo_mask(folder: Path, index: int) -> Path:
+    """The file of a patch's pseudo mask."""
+    return folder / f"{index:07d}.png"
+
+
+class PseudoMaskReader:
+    """What `PatchDataset.read_label_map` takes: patch → pseudo mask. A class, so that it can go to other processes."""
+
+    def __init__(self, folder: Path, patches: Sequence[Patch], tissues: TissueSet):
+        self.files = {patch.image: pseudo_mask(folder, index) for index, patch in enumerate(patches)}
+        self.tissues = tissues
+
+    def __call__(self, patch: Patch) -> NDArray[np.uint8]:
+        """The label map of the patch, H×W."""
+        return read_mask(self.files[patch.image], self.tissues)
