@@ -8,6 +8,7 @@ segmentation network on its masks (`training.second_stage`, on by default for th
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,17 +77,13 @@ def embed(teacher: Teacher, patches: PatchDataset) -> NDArray[np.float32]:
 def cosine_kmeans(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
     """Centres of a k-means on unit vectors, themselves of unit norm: count×D.
 
-    On the sphere squared distance is 2 − 2 · cosine, so plain k-means clusters by cosine. With fewer vectors than
-    centres, some centres are alike.
+    On the sphere squared distance is 2 − 2 · cosine, so plain k-means clusters by cosine. With no more vectors than
+    centres, each vector is one, some of them more than once.
     """
-    points = np.resize(vectors, (max(count, len(vectors)), vectors.shape[1])).astype(np.float64)
+    if len(vectors) <= count:
+        return np.resize(vectors, (count, vectors.shape[1]))
     rng = np.random.default_rng(seed)
-    centres, _ = (
-        kmeans2(points, count, iter=50, minit="++", rng=rng, missing="raise")
-        if count > 1
-        else (
-            points.mean(axis=0, keepdims=True),
-            None,
-        )
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty cluster keeps its centre, which is a vector
+        centres, _ = kmeans2(vectors.astype(np.float64), count, iter=50, minit="++", rng=rng)
     return np.asarray(centres / np.linalg.norm(centres, axis=1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,264 @@
+"""Every method by itself: what it trains on, what it leaves behind, and what it stands for."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from histoproto.config import Settings, load_settings
+from histoproto.data.dataset import Augmentation, PatchDataset
+from histoproto.data.layouts import open_data
+from histoproto.data.mosaic import MosaicDataset, random_regions
+from histoproto.errors import DataError, RunError, SettingError
+from histoproto.losses.pixel import pixel_loss
+from histoproto.methods.pbip import cosine_kmeans
+from histoproto.methods.registry import METHODS, PRESETS, build_method, resolve
+from histoproto.model.network import log_odds
+from histoproto.model.saving import load_model
+from histoproto.report.prototype_page import write_prototypes
+from histoproto.tissue import TissueSet
+from histoproto.training.run import train
+
+TINY = [
+    "model.encoder=test_efficientnet",
+    "model.weights=null",
+    "model.prototypes=3",
+    "training.epochs=2",
+    "training.batch_size=4",
+    "training.checkpoint_every=2",
+    "data.validation_fraction=0.25",
+    "data.workers=0",
+    "loss.warmup=0.25",
+]
+
+
+def settings_of(method: str, *more: str) -> Settings:
+    return load_settings(overrides=[f"method={method}", *TINY, *more], presets=PRESETS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 patches of 32 px, red, green or both halves, with masks of the training patches."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "train" / "mask").mkdir(parents=True)
+    TissueSet.of("red", "green").write(root / "classes.yaml")
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        label = ("10", "01", "11")[index % 3]
+        mask = np.zeros((32, 32), dtype=np.uint8)
+        mask[:, :16], mask[:, 16:] = label[0] == "0", label[1] == "1"
+        pixels = rng.integers(120, 255, (32, 32, 3), dtype=np.uint8)
+        pixels[mask == 0, 0] = 60
+        pixels[mask == 1, 1] = 60
+        name = f"region{index // 4}+{index}[{label}].png"
+        Image.fromarray(pixels).save(root / "train" / name)
+        Image.fromarray(mask).save(root / "train" / "mask" / name)
+    return root
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_trains_and_loads(method: str, data: Path, tmp_path: Path) -> None:
+    # The published code compares raw prototypes with features, so both must be of one size.
+    fitting = ["model.dimension=64", "loss.similarity=0"] if method == "lpd-published" else []
+    settings = settings_of(method, *fitting)
+    run = train(data, tmp_path / "run", settings)
+    network, card = load_model(run)
+    assert card.method == method
+    assert card.second_stage == (method == "pbip")
+    out = network.class_maps(torch.rand(2, 3, 32, 32))
+    assert out.logits.shape == (2, 2)
+    assert all(maps.shape[:2] == (2, 2) for maps in out.maps)
+    assert all(torch.isfinite(maps).all() for maps in out.maps)
+    assert not (run / "pseudo-masks").exists()
+    assert load_settings(run / "config.yaml") == resolve(settings)
+
+
+def test_unknown_method_is_named() -> None:
+    with pytest.raises(SettingError, match="there is no method 'lpp'; there are lpd, "):
+        build_method(settings_of("lpp"), torch.tensor([0.5, 0.5]))
+
+
+def test_presets_give_way_to_what_is_given() -> None:
+    assert settings_of("pbip").training.second_stage
+    assert settings_of("pbip").model.pooling == "mean"
+    assert settings_of("pbip", "model.pooling=topk").model.pooling == "topk"
+    assert settings_of("lpd").model.pooling == Settings().model.pooling
+    with pytest.raises(SettingError, match="pbip are fixed"):
+        build_method(settings_of("pbip", "loss.diversity=1", "training.second_stage=false"), torch.tensor([0.5, 0.5]))
+
+
+def test_grad_cam_of_the_linear_network_is_its_cam() -> None:
+    """Up to a constant and a positive factor: gradients of the pooled logit are the classifier's weights / (h·w)."""
+    torch.manual_seed(0)
+    network = build_method(settings_of("cam"), torch.tensor([0.5, 0.5])).network.eval()
+    features = network.encoder(torch.rand(1, 3, 64, 64))[-1].detach().requires_grad_(True)
+    maps = network.classifier(features)
+    for tissue in range(2):
+        (gradient,) = torch.autograd.grad(maps.mean(dim=(2, 3))[0, tissue], features, retain_graph=True)
+        grad_cam = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1)[0]
+        cam = maps[0, tissue] - network.classifier.bias[tissue]
+        torch.testing.assert_close(grad_cam * features.shape[2] * features.shape[3], cam, rtol=1e-4, atol=1e-5)
+
+
+def test_pbip_bank_is_made_of_clusters_and_stays(data: Path, tmp_path: Path) -> None:
+    run = train(data, tmp_path / "run", settings_of("pbip"))
+    first, _ = load_model(run / "first-stage")
+    settings = settings_of("pbip", "training.second_stage=false")
+    method = build_method(settings, torch.tensor([0.5, 0.5]))
+    folder = open_data(data)
+    method.prepare(PatchDataset([patch for patch in folder.train if patch.group not in _held_out(run, data)], 32))
+    torch.testing.assert_close(first.bank.prototypes, method.network.bank.prototypes)
+    torch.testing.assert_close(first.bank.prototypes.norm(dim=-1), torch.ones(2, 3))
+
+
+def _held_out(run: Path, data: Path) -> set[str]:
+    from histoproto.training.holdout import hold_out
+
+    _, held = hold_out(open_data(data).train, 0.25, load_settings(run / "config.yaml").seed)
+    return {patch.group for patch in held}
+
+
+def test_cosine_kmeans_finds_separate_directions() -> None:
+    rng = np.random.default_rng(0)
+    directions = np.eye(3, 8)
+    vectors = np.repeat(directions, 20, axis=0) + 0.05 * rng.standard_normal((60, 8))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    cosines = cosine_kmeans(vectors, 3, seed=0) @ directions.T
+    assert sorted(cosines.argmax(axis=1)) == [0, 1, 2]
+    assert (cosines.max(axis=1) > 0.99).all()
+    few = cosine_kmeans(vectors[:2], 5, seed=0)
+    assert few.shape == (5, 8)
+    assert np.isfinite(few).all()
+
+
+def test_pbip_needs_a_patch_of_each_tissue_alone(data: Path) -> None:
+    method = build_method(settings_of("pbip", "training.second_stage=false"), torch.tensor([0.5, 0.5]))
+    patches = [patch for patch in open_data(data).train if patch.labels != (0, 1)]
+    with pytest.raises(DataError, match="number 2 of 2"):
+        method.prepare(PatchDataset(patches, 32))
+
+
+def test_mosaic_pixels_are_those_of_their_tissue(data: Path) -> None:
+    plain = PatchDataset(open_data(data).train, 32, Augmentation(0.1, seed=3))
+    dataset = MosaicDataset(plain, ("red", "green"))
+    for index in range(6):
+        sample, again = dataset[(1, index)], dataset[(1, index)]
+        assert torch.equal(sample["mosaic"], again["mosaic"])
+        assert torch.equal(sample["image"], plain[(1, index)]["image"])
+        assert set(sample["mosaic_mask"].unique().tolist()) <= {0, 1}
+        # A red patch has its red channel at 60, a green one its green channel.
+        found = (sample["mosaic"][1] < sample["mosaic"][0]).long()
+        assert (found == sample["mosaic_mask"]).float().mean() > 0.98
+    assert not torch.equal(dataset[(2, 0)]["mosaic"], dataset[(1, 0)]["mosaic"])
+
+
+def test_mosaics_need_two_tissues_alone(data: Path) -> None:
+    patches = [patch for patch in open_data(data).train if patch.labels != (0, 1)]
+    with pytest.raises(DataError, match="those that do: red"):
+        MosaicDataset(PatchDataset(patches, 32), ("red", "green"))
+
+
+def test_random_regions_use_every_piece_and_have_smooth_borders() -> None:
+    rng = np.random.default_rng(0)
+    used = []
+    for count in (2, 3, 4) * 20:
+        regions = random_regions(count, 64, rng)
+        assert regions.shape == (64, 64)
+        used.append(len(np.unique(regions)) / count)
+        changes = (np.diff(regions, axis=0) != 0).sum() + (np.diff(regions, axis=1) != 0).sum()
+        assert changes < 0.15 * 64 * 64
+    assert np.mean(used) > 0.9
+
+
+def test_pixel_loss_against_a_loop() -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, 4, 4, requires_grad=True)
+    labels = torch.randint(-1, 4, (2, 8, 8))  # −1 and 3 are to be ignored
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    large = torch.nn.functional.interpolate(maps, (8, 8), mode="bilinear", align_corners=False)
+    total, mass = 0.0, 0.0
+    for b in range(2):
+        for i in range(8):
+            for j in range(8):
+                label = int(labels[b, i, j])
+                if 0 <= label < 3:
+                    total = total - weights[label] * large[b, :, i, j].log_softmax(dim=0)[label]
+                    mass += float(weights[label])
+    found = pixel_loss(maps, labels, weights)
+    torch.testing.assert_close(found, total / mass)
+    (expected,) = torch.autograd.grad(total / mass, maps)
+    (gradient,) = torch.autograd.grad(found, maps)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    assert pixel_loss(maps, torch.full((2, 8, 8), 3)) == 0
+
+
+def test_log_odds_against_the_softmax() -> None:
+    logits = torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    p = logits.softmax(dim=1)
+    torch.testing.assert_close(log_odds(logits), (p / (1 - p)).log())
+    assert torch.equal(log_odds(logits[:, :1]), logits[:, :1])
+
+
+def test_supervised_says_that_masks_are_missing(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "train", tmp_path / "data" / "train", ignore=shutil.ignore_patterns("mask"))
+    shutil.copy(data / "classes.yaml", tmp_path / "data")
+    with pytest.raises(DataError, match="--train-masks"):
+        train(tmp_path / "data", tmp_path / "run", settings_of("supervised"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_smaller_fractions_lie_within_larger_ones(data: Path) -> None:
+    from histoproto.training.run import _material
+
+    def used(fraction: float) -> set[Path]:
+        settings = settings_of("lpd", f"data.fraction={fraction}", "data.validation_fraction=0")
+        return {patch.image for patch in _material(data, settings).training.patches}
+
+    assert len(used(0.25)) == 6
+    assert used(0.25) < used(0.5) < used(1.0)
+
+
+def test_a_run_without_prototypes_says_so(data: Path, tmp_path: Path) -> None:
+    run = train(data, tmp_path / "run", settings_of("cam"))
+    with pytest.raises(RunError, match="no prototypes"):
+        write_prototypes(run, data, tmp_path / "out")
+
+
+KILLED = """
+import sys, os, signal
+import histoproto.training.callbacks as callbacks
+from histoproto.config import load_settings
+from histoproto.methods.registry import PRESETS
+from histoproto.training.run import train
+data, out, nth, *settings = sys.argv[1:]
+steps, plain = 0, callbacks.Checkpoints.on_train_batch_end
+def deadly(self, trainer, module, *rest):
+    global steps
+    plain(self, trainer, module, *rest)
+    steps += 1
+    if steps == int(nth):
+        os.kill(os.getpid(), signal.SIGKILL)
+callbacks.Checkpoints.on_train_batch_end = deadly
+train(data, out, load_settings(overrides=settings, presets=PRESETS))
+"""
+
+
+@pytest.mark.parametrize("stop", [3, 13])
+def test_two_stages_resume_exactly_in_either(data: Path, tmp_path: Path, stop: int) -> None:
+    """Ten steps each: killed in the first and in the second."""
+    overrides = ["method=cam", *TINY, "training.second_stage=true"]
+    whole = train(data, tmp_path / "whole", load_settings(overrides=overrides, presets=PRESETS))
+    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), str(stop), *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (tmp_path / "cut" / "first-stage" / "model.json").exists() == (stop > 10)
+    resumed = train(data, tmp_path / "cut", resume=True)
+    expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
