@@ -1,0 +1,106 @@
+"""How much of each tissue there is on a slide, and in each region of interest."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from histoproto.files import replace_atomically
+from histoproto.slides.export.geojson import Region
+from histoproto.slides.outlines import strip_rows
+from histoproto.slides.polygons import fill_polygons
+from histoproto.slides.raster import LabelRaster
+from histoproto.tissue import TissueSet
+
+WHOLE_SLIDE = "slide"
+BACKGROUND = "background"
+
+
+class AreaRow(NamedTuple):
+    """The area of one tissue, or of background, in one region."""
+
+    region: str
+    """`WHOLE_SLIDE`, or the number and class of a region: `2 Tumor`."""
+    tissue: str
+    """Name, or `BACKGROUND`."""
+    pixels: int
+    percent: float
+    """Of the tissue in the region, 0 … 100; NaN for background and where there is no tissue."""
+    mm2: float
+    """NaN where the scale is not known."""
+
+
+def slide_areas(
+    raster: LabelRaster,
+    tissues: TissueSet,
+    mpp: float | None,
+    regions: Sequence[Region] = (),
+    downsample: float = 1.0,
+    origin: tuple[float, float] = (0, 0),
+) -> list[AreaRow]:
+    """Areas of each tissue and of background: of the whole slide, then of each region by itself.
+
+    Args:
+        raster: label map, C is background.
+        tissues: their names.
+        mpp: µm per pixel of the raster, if known.
+        regions: in pixels of level 0, as `read_geojson` gives them; they may overlap.
+        downsample: pixels of level 0 per pixel of the raster.
+        origin: x and y of the raster's corner in pixels of level 0.
+    """
+    shapes = [shapely.transform(region.geometry, lambda xy: (xy - origin) / downsample) for region in regions]
+    counts = np.zeros((len(shapes) + 1, len(tissues) + 1), np.int64)
+    for top, block in raster.rows(strip_rows(raster.width)):
+        counts[0] += np.bincount(block.reshape(-1), minlength=len(tissues) + 1)
+        for index, shape in enumerate(shapes, start=1):
+            _, y0, _, y1 = shape.bounds
+            if y0 < top + len(block) and y1 > top:
+                inside = block[fill_polygons([shape], len(block), raster.width, top=top)]
+                counts[index] += np.bincount(inside, minlength=len(tissues) + 1)
+    names = [WHOLE_SLIDE] + [f"{index} {region.classification or 'region'}" for index, region in enumerate(regions, 1)]
+    pixel_mm2 = math.nan if mpp is None else (mpp / 1000) ** 2
+    rows = []
+    for name, pixels in zip(names, counts.tolist(), strict=True):
+        total = sum(pixels[:-1])
+        for tissue, count in zip((*tissues.names, BACKGROUND), pixels, strict=True):
+            share = 100 * count / total if total and tissue != BACKGROUND else math.nan
+            rows.append(AreaRow(name, tissue, count, share, count * pixel_mm2))
+    return rows
+
+
+def write_areas(path: Path, rows: Sequence[AreaRow]) -> None:
+    """Write a CSV: region, tissue, mm2, percent, pixels; NaN is left empty.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replace_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["region", "tissue", "mm2", "percent", "pixels"])
+        for row in rows:
+            writer.writerow([row.region, row.tissue, _number(row.mm2, 6), _number(row.percent, 3), row.pixels])
+
+
+def read_areas(path: Path) -> list[AreaRow]:
+    """Read what `write_areas` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            AreaRow(
+                row["region"],
+                row["tissue"],
+                int(row["pixels"]),
+                float(row["percent"] or math.nan),
+                float(row["mm2"] or math.nan),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"

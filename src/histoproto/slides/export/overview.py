@@ -1,0 +1,179 @@
+"""A slide and its tissue map side by side, to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from histoproto.files import replace_atomically
+from histoproto.slides.export.areas import WHOLE_SLIDE, AreaRow, slide_areas
+from histoproto.slides.raster import LabelRaster
+from histoproto.tissue import TissueSet
+
+RGB = NDArray[np.uint8]
+
+SIDE = 900
+"""Longest side of either picture in pixels; of wide slides twice that, one above the other."""
+ENLARGE = 16
+"""At most, for slides of a few pixels."""
+_MARGIN, _GAP, _LEGEND_WIDTH = 28, 20, 560
+_TEXT, _SOFT, _LINE = "#1c2127", "#5c6570", "#b9c0c9"
+
+
+def write_overview(
+    path: Path,
+    thumbnail: RGB,
+    raster: LabelRaster,
+    tissues: TissueSet,
+    mpp: float | None,
+    title: str,
+    areas: Sequence[AreaRow] | None = None,
+) -> None:
+    """Write a PNG: title, slide beside map (above it, if it is wide), a scale bar, and a legend with areas.
+
+    Args:
+        path: of the file.
+        thumbnail: H×W×3 RGB, the whole slide at any size.
+        raster: its label map.
+        tissues: names and colours.
+        mpp: µm per pixel of the raster; None: no scale bar.
+        title: a line above, shortened where it is too long.
+        areas: of the slide, if known already; else they are counted.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    rows = slide_areas(raster, tissues, mpp) if areas is None else areas
+    with replace_atomically(path) as temporary:
+        _draw(thumbnail, raster, tissues, mpp, title, rows).save(temporary, "PNG", optimize=True)
+
+
+def shrink_labels(raster: LabelRaster, height: int, width: int) -> NDArray[np.uint8]:
+    """The label map at another size (height×width), by nearest neighbour; a row at a time is in memory."""
+    y, x = (
+        ((np.arange(count) + 0.5) * side / count).astype(int)
+        for count, side in ((height, raster.height), (width, raster.width))
+    )
+    return np.concatenate([raster.read(int(row), 0, 1, raster.width)[:, x] for row in y])
+
+
+def scale_bar(um_per_pixel: float, room: int) -> tuple[float, str]:
+    """The longest bar of 1, 2 or 5 times a power of ten that has room: its length in pixels, and what it stands for.
+
+    >>> scale_bar(2.5, 300)
+    (200.0, '500 µm')
+    >>> scale_bar(10, 300)
+    (200.0, '2 mm')
+    """
+    longest = um_per_pixel * room
+    power = 10.0 ** math.floor(math.log10(longest))
+    um = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
+    return um / um_per_pixel, f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
+
+
+class _Entry(NamedTuple):
+    """A line of the legend."""
+
+    name: str
+    figures: str
+    colour: str
+
+
+def _draw(
+    thumbnail: RGB, raster: LabelRaster, tissues: TissueSet, mpp: float | None, title: str, areas: Sequence[AreaRow]
+) -> Image.Image:
+    wide = raster.width > 2 * raster.height
+    room = (2 * SIDE + _GAP, SIDE) if wide else (SIDE, SIDE)
+    scale = min(room[0] / raster.width, room[1] / raster.height, ENLARGE)
+    width, height = max(1, round(raster.width * scale)), max(1, round(raster.height * scale))
+    how = Image.Resampling.LANCZOS if thumbnail.shape[1] > width else Image.Resampling.BICUBIC
+    slide = Image.fromarray(thumbnail).resize((width, height), how)
+    colours = Image.fromarray(tissues.rgb()[shrink_labels(raster, height, width)])
+
+    legend = _legend(tissues, areas)
+    inner = max(width if wide else 2 * width + _GAP, _LEGEND_WIDTH)
+    picture = Image.new("RGB", (inner + 2 * _MARGIN, 2 * height + 400 + 30 * len(legend)), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((_MARGIN, 22), _fitting(title, _font(22, bold=True), inner), fill=_TEXT, font=_font(22, bold=True))
+    top = 64
+    places = (
+        [(_MARGIN, top), (_MARGIN, top + height + _GAP)] if wide else [(_MARGIN, top), (_MARGIN + width + _GAP, top)]
+    )
+    for image, (x, y) in zip((slide, colours), places, strict=True):
+        picture.paste(image, (x, y))
+        draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_LINE)
+    below = places[1][1] + height + 14
+    if mpp is not None:
+        below = _draw_scale_bar(draw, mpp * raster.width / width, inner, below)
+    below = _draw_legend(draw, legend, inner, below)
+    return picture.crop((0, 0, picture.width, below + _MARGIN))
+
+
+def _legend(tissues: TissueSet, areas: Sequence[AreaRow]) -> list[_Entry]:
+    rows = {row.tissue: row for row in areas if row.region == WHOLE_SLIDE}
+    if all(math.isnan(rows[tissue.name].percent) for tissue in tissues.tissues):
+        return [_Entry("no tissue", "", "#ffffff")]
+    entries = []
+    for tissue in tissues.tissues:
+        row = rows[tissue.name]
+        area = "" if math.isnan(row.mm2) else area_text(row.mm2)
+        entries.append(_Entry(tissue.name, f"{row.percent:.1f} %   {area}", tissue.colour))
+    return entries
+
+
+def area_text(mm2: float) -> str:
+    """An area with three digits and its unit.
+
+    >>> area_text(0.00123), area_text(0.1234), area_text(1234.5)
+    ('1230 µm²', '0.123 mm²', '1234 mm²')
+    """
+    if mm2 < 0.01:
+        return f"{float(f'{mm2 * 1e6:.3g}'):g} µm²"
+    return f"{mm2:.3g} mm²" if mm2 < 100 else f"{mm2:.0f} mm²"
+
+
+def _draw_scale_bar(draw: ImageDraw.ImageDraw, um_per_pixel: float, inner: int, top: int) -> int:
+    length, text = scale_bar(um_per_pixel, min(inner, 2 * SIDE) // 5)
+    x, y = _MARGIN, top + 9
+    draw.rectangle((x, y - 2, x + round(length), y + 1), fill=_TEXT)
+    for end in (x, x + round(length)):
+        draw.line((end, y - 6, end, y + 5), fill=_TEXT, width=2)
+    draw.text((x + round(length) + 12, y), text, fill=_TEXT, font=_font(16), anchor="lm")
+    return top + 34
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, legend: list[_Entry], inner: int, top: int) -> int:
+    """As many columns of equal width as there is room for, read from left to right."""
+    font, number_font = _font(17), _font(15)
+    needed = max(30 + font.getlength(name) + 14 + number_font.getlength(figures) for name, figures, _ in legend) + 36
+    columns = max(1, min(len(legend), int((inner + 36) // needed)))
+    for index, (name, figures, colour) in enumerate(legend):
+        x, y = _MARGIN + int(index % columns * needed), top + 30 * (index // columns)
+        draw.rounded_rectangle((x, y + 4, x + 18, y + 22), 3, fill=colour, outline=_LINE)
+        name = _fitting(name, font, int(inner - 50 - number_font.getlength(figures)))
+        draw.text((x + 30, y + 13), name, fill=_TEXT, font=font, anchor="lm")
+        draw.text((x + 30 + font.getlength(name) + 14, y + 13), figures, fill=_SOFT, font=number_font, anchor="lm")
+    return top + 30 * math.ceil(len(legend) / columns)
+
+
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    # DejaVu comes with matplotlib and has the letters of most languages.
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
+    """The text, with its middle left out where it is too long."""
+    if font.getlength(text) <= room:
+        return text
+    keep = len(text)
+    while keep > 2 and font.getlength(f"{text[: keep // 2]}…{text[-(keep // 2) :]}") > room:
+        keep -= 1
+    return f"{text[: keep // 2]}…{text[-(keep // 2) :]}"
