@@ -5,9 +5,11 @@ from histoproto.slides.export.geojson import Region, read_geojson, write_geojson
 from histoproto.slides.export.ome_tiff import write_ome_tiff
 from histoproto.slides.export.overview import write_overview
 from histoproto.slides.export.probabilities import ProbabilityWriter, read_probabilities
+from histoproto.slides.export.summary import Failure, write_summary
 
 __all__ = [
     "AreaRow",
+    "Failure",
     "ProbabilityWriter",
     "Region",
     "read_areas",
@@ -18,4 +20,5 @@ __all__ = [
     "write_geojson",
     "write_ome_tiff",
     "write_overview",
+    "write_summary",
 ]

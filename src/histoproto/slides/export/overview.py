@@ -19,11 +19,13 @@ from histoproto.tissue import TissueSet
 
 RGB = NDArray[np.uint8]
 
+THUMBNAIL_FILE, THUMBNAIL = "thumbnail.jpg", (360, 240)
+"""The two pictures alone, to fit into these width and height: for the summary of many slides."""
 SIDE = 900
 """Longest side of either picture in pixels; of wide slides twice that, one above the other."""
 ENLARGE = 16
 """At most, for slides of a few pixels."""
-_MARGIN, _GAP, _LEGEND_WIDTH = 28, 20, 560
+_MARGIN, _GAP, _LEGEND_WIDTH, _ROW = 28, 20, 560, 30
 _TEXT, _SOFT, _LINE = "#1c2127", "#5c6570", "#b9c0c9"
 
 
@@ -38,6 +40,8 @@ def write_overview(
 ) -> None:
     """Write a PNG: title, slide beside map (above it, if it is wide), a scale bar, and a legend with areas.
 
+    A `thumbnail.jpg` beside it shows the two pictures alone.
+
     Args:
         path: of the file.
         thumbnail: H×W×3 RGB, the whole slide at any size.
@@ -51,8 +55,12 @@ def write_overview(
         OutputError: the file cannot be written.
     """
     rows = slide_areas(raster, tissues, mpp) if areas is None else areas
+    pictures = _pictures(thumbnail, raster, tissues)
     with replace_atomically(path) as temporary:
-        _draw(thumbnail, raster, tissues, mpp, title, rows).save(temporary, "PNG", optimize=True)
+        _draw(pictures, raster, tissues, mpp, title, rows).save(temporary, "PNG", optimize=True)
+    pictures.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
+    with replace_atomically(path.with_name(THUMBNAIL_FILE)) as temporary:
+        pictures.save(temporary, "JPEG", quality=85)
 
 
 def shrink_labels(raster: LabelRaster, height: int, width: int) -> NDArray[np.uint8]:
@@ -86,31 +94,45 @@ class _Entry(NamedTuple):
     colour: str
 
 
-def _draw(
-    thumbnail: RGB, raster: LabelRaster, tissues: TissueSet, mpp: float | None, title: str, areas: Sequence[AreaRow]
-) -> Image.Image:
-    wide = raster.width > 2 * raster.height
+def _is_wide(raster: LabelRaster) -> bool:
+    return raster.width > 2 * raster.height
+
+
+def _pictures(thumbnail: RGB, raster: LabelRaster, tissues: TissueSet) -> Image.Image:
+    """The slide and its map at one size, beside or above each other on white."""
+    wide = _is_wide(raster)
     room = (2 * SIDE + _GAP, SIDE) if wide else (SIDE, SIDE)
     scale = min(room[0] / raster.width, room[1] / raster.height, ENLARGE)
     width, height = max(1, round(raster.width * scale)), max(1, round(raster.height * scale))
     how = Image.Resampling.LANCZOS if thumbnail.shape[1] > width else Image.Resampling.BICUBIC
     slide = Image.fromarray(thumbnail).resize((width, height), how)
     colours = Image.fromarray(tissues.rgb()[shrink_labels(raster, height, width)])
-
-    legend = _legend(tissues, areas)
-    inner = max(width if wide else 2 * width + _GAP, _LEGEND_WIDTH)
-    picture = Image.new("RGB", (inner + 2 * _MARGIN, 2 * height + 400 + 30 * len(legend)), "white")
-    draw = ImageDraw.Draw(picture)
-    draw.text((_MARGIN, 22), _fitting(title, _font(22, bold=True), inner), fill=_TEXT, font=_font(22, bold=True))
-    top = 64
-    places = (
-        [(_MARGIN, top), (_MARGIN, top + height + _GAP)] if wide else [(_MARGIN, top), (_MARGIN + width + _GAP, top)]
-    )
-    for image, (x, y) in zip((slide, colours), places, strict=True):
-        picture.paste(image, (x, y))
+    right, below = (0, height + _GAP) if wide else (width + _GAP, 0)
+    pictures = Image.new("RGB", (width + right + 2, height + below + 2), "white")
+    draw = ImageDraw.Draw(pictures)
+    for image, (x, y) in ((slide, (1, 1)), (colours, (1 + right, 1 + below))):
+        pictures.paste(image, (x, y))
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_LINE)
-    below = places[1][1] + height + 14
+    return pictures
+
+
+def _draw(
+    pictures: Image.Image,
+    raster: LabelRaster,
+    tissues: TissueSet,
+    mpp: float | None,
+    title: str,
+    areas: Sequence[AreaRow],
+) -> Image.Image:
+    legend = _legend(tissues, areas)
+    inner = max(pictures.width, _LEGEND_WIDTH)
+    picture = Image.new("RGB", (inner + 2 * _MARGIN, pictures.height + 200 + _ROW * len(legend)), "white")
+    draw, font = ImageDraw.Draw(picture), _font(22, bold=True)
+    draw.text((_MARGIN, 22), _fitting(title, font, inner), fill=_TEXT, font=font)
+    picture.paste(pictures, (_MARGIN, 64))
+    below = 64 + pictures.height + 14
     if mpp is not None:
+        width = pictures.width - 2 if _is_wide(raster) else (pictures.width - 2 - _GAP) // 2
         below = _draw_scale_bar(draw, mpp * raster.width / width, inner, below)
     below = _draw_legend(draw, legend, inner, below)
     return picture.crop((0, 0, picture.width, below + _MARGIN))
@@ -155,12 +177,12 @@ def _draw_legend(draw: ImageDraw.ImageDraw, legend: list[_Entry], inner: int, to
     needed = max(30 + font.getlength(name) + 14 + number_font.getlength(figures) for name, figures, _ in legend) + 36
     columns = max(1, min(len(legend), int((inner + 36) // needed)))
     for index, (name, figures, colour) in enumerate(legend):
-        x, y = _MARGIN + int(index % columns * needed), top + 30 * (index // columns)
+        x, y = _MARGIN + int(index % columns * needed), top + _ROW * (index // columns)
         draw.rounded_rectangle((x, y + 4, x + 18, y + 22), 3, fill=colour, outline=_LINE)
         name = _fitting(name, font, int(inner - 50 - number_font.getlength(figures)))
         draw.text((x + 30, y + 13), name, fill=_TEXT, font=font, anchor="lm")
         draw.text((x + 30 + font.getlength(name) + 14, y + 13), figures, fill=_SOFT, font=number_font, anchor="lm")
-    return top + 30 * math.ceil(len(legend) / columns)
+    return top + _ROW * math.ceil(len(legend) / columns)
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:

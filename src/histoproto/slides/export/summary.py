@@ -1,0 +1,155 @@
+"""All slides of a folder on one page, and in one table."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from histoproto.files import replace_atomically
+from histoproto.report.page import render
+from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
+from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
+
+RECORD_FILE, AREAS_FILE, OVERVIEW_FILE = "record.json", "areas.csv", "overview.png"
+SUMMARY_TABLE, SUMMARY_PAGE = "summary.csv", "summary.html"
+_FAILED = ".failed.json"
+
+
+class Failure(NamedTuple):
+    """A slide that could not be segmented, and why, in a sentence."""
+
+    name: str
+    path: Path
+    sentence: str
+
+
+@dataclass(frozen=True)
+class _Slide:
+    """A row of the summary."""
+
+    name: str
+    path: str
+    mm2: dict[str, float] = field(default_factory=dict)
+    """By tissue; background too."""
+    percent: dict[str, float] = field(default_factory=dict)
+    """By tissue; a tissue without a share is left out."""
+    seconds: float | None = None
+    tiles: int | None = None
+    picture: str = ""
+    """As the `src` of an `<img>`."""
+    sentence: str = ""
+    """Why it failed."""
+
+    @property
+    def state(self) -> str:
+        return "failed" if self.sentence else "done"
+
+    @property
+    def tissue_mm2(self) -> float:
+        return sum(area for tissue, area in self.mm2.items() if tissue != BACKGROUND)
+
+
+def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
+    """Write `summary.csv` and `summary.html` anew from the folders of finished slides, those with a `record.json`.
+
+    May be called by several processes at once: each writes whole files from what is there. Failures are kept in files
+    of their own, `NAME.failed.json`, until the slide is done or the file is deleted.
+
+    Args:
+        out: folder of the folders of slides.
+        failed: slides that failed just now.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    for failure in failed:
+        with replace_atomically(out / f"{failure.name}{_FAILED}") as temporary:
+            content = {"path": str(failure.path), "sentence": failure.sentence}
+            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    slides, colours = _finished(out)
+    slides += _failures(out, {slide.name for slide in slides})
+    slides.sort(key=lambda slide: slide.name)
+    with replace_atomically(out / SUMMARY_TABLE) as temporary:
+        _write_table(temporary, slides, list(colours))
+    done = [slide for slide in slides if slide.state == "done"]
+    render(
+        out / SUMMARY_PAGE,
+        "slides.html.j2",
+        title=out.resolve().name,
+        tissues=[{"name": name, "colour": colour} for name, colour in colours.items()],
+        slides=slides,
+        done=len(done),
+        failed=[slide for slide in slides if slide.state == "failed"],
+        tissue=area_text(sum(slide.tissue_mm2 for slide in done if not math.isnan(slide.tissue_mm2))),
+        hours=sum(slide.seconds or 0 for slide in done) / 3600,
+        overview=OVERVIEW_FILE,
+        area_text=lambda mm2: "–" if math.isnan(mm2) else area_text(mm2),
+    )
+
+
+def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
+    """The finished slides, and the colours of all their tissues by name."""
+    slides: list[_Slide] = []
+    colours: dict[str, str] = {}
+    for path in sorted(out.glob(f"*/{RECORD_FILE}")):
+        folder = path.parent
+        if folder.name.startswith("."):
+            continue
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for row in read_areas(folder / AREAS_FILE) if row.region == WHOLE_SLIDE]
+        colours |= {tissue["name"]: tissue["colour"] for tissue in record["tissues"]}
+        slides.append(
+            _Slide(
+                folder.name,
+                record["slide"],
+                {row.tissue: row.mm2 for row in rows},
+                {row.tissue: row.percent for row in rows if not math.isnan(row.percent)},
+                record["seconds"],
+                record["windows"],
+                _data_uri(folder / THUMBNAIL_FILE),
+            )
+        )
+    return slides, colours
+
+
+def _failures(out: Path, finished: set[str]) -> list[_Slide]:
+    """The slides that failed and are still not finished; files of the others are removed."""
+    slides = []
+    for path in sorted(out.glob(f"*{_FAILED}")):
+        name = path.name.removesuffix(_FAILED)
+        try:
+            if name in finished:
+                path.unlink()
+                continue
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:  # another process was quicker
+            continue
+        slides.append(_Slide(name, content["path"], sentence=content["sentence"]))
+    return slides
+
+
+def _write_table(path: Path, slides: list[_Slide], tissues: list[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        areas = [f"{tissue} {unit}" for tissue in tissues for unit in ("mm2", "%")]
+        writer.writerow(["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", "error"])
+        for slide in slides:
+            cells: list[str] = []
+            for tissue in tissues:
+                cells += [_cell(slide.mm2.get(tissue), 6), _cell(slide.percent.get(tissue), 3)]
+            cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.seconds, 1), _cell(slide.tiles, 0)]
+            writer.writerow([slide.name, slide.path, slide.state, *cells, slide.sentence])
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"

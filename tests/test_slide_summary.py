@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from histoproto.errors import OutputError
+from histoproto.slides.export import AreaRow, Failure, write_areas, write_summary
+
+COLOURS = {"tumour": "#d62728", "stroma": "#2ca02c"}
+
+
+def add_slide(out: Path, name: str, tumour: float, stroma: float, seconds: float = 5.0) -> None:
+    folder = out / name
+    folder.mkdir(parents=True)
+    total, unknown = tumour + stroma, math.nan
+    rows = [
+        AreaRow("slide", tissue, int(area * 4e6), 100 * area / total if total else unknown, area)
+        for tissue, area in (("tumour", tumour), ("stroma", stroma))
+    ]
+    rows += [AreaRow("slide", "background", 4, unknown, 1.5), AreaRow("1 Tumor", "tumour", 4, 100.0, 77.0)]
+    write_areas(folder / "areas.csv", rows)
+    Image.new("RGB", (60, 30), "pink").save(folder / "thumbnail.jpg")
+    tissues = [{"name": tissue, "colour": colour} for tissue, colour in COLOURS.items()]
+    record = {"slide": f"/slides/{name}.svs", "seconds": seconds, "windows": 7, "tissues": tissues}
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+class Page(HTMLParser):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.text, self.sources, self.links = "", [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "img":
+            self.sources.append(found["src"])
+        if tag == "a":
+            self.links.append(found["href"])
+
+
+def test_table_and_page_of_finished_slides(tmp_path: Path) -> None:
+    add_slide(tmp_path, "b ü", 1.0, 3.0)
+    add_slide(tmp_path, "a", 2.0, 0.0, seconds=7200)
+    add_slide(tmp_path, "empty", 0.0, 0.0)
+    (tmp_path / "in progress").mkdir()
+    add_slide(tmp_path, ".hidden.partial", 9.0, 9.0)
+    write_summary(tmp_path)
+    rows = table(tmp_path)
+    assert list(rows) == ["a", "b ü", "empty"]
+    assert rows["b ü"] == {
+        "name": "b ü",
+        "path": "/slides/b ü.svs",
+        "state": "done",
+        "tumour mm2": "1.000000",
+        "tumour %": "25.000",
+        "stroma mm2": "3.000000",
+        "stroma %": "75.000",
+        "background mm2": "1.500000",
+        "seconds": "5.0",
+        "tiles": "7",
+        "error": "",
+    }
+    assert rows["empty"]["tumour %"] == ""
+    page = Page(tmp_path / "summary.html")
+    assert "3 slides segmented" in page.text
+    assert "6 mm²" in page.text
+    assert "2.0 h" in page.text
+    assert page.links == ["a/overview.png", "b%20%C3%BC/overview.png", "empty/overview.png"]
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert len(page.sources) == 3
+    assert not [path for path in tmp_path.iterdir() if "summary" in path.name and path.name.startswith(".")]
+
+
+def test_failures_stay_until_the_slide_is_done(tmp_path: Path) -> None:
+    add_slide(tmp_path, "a", 2.0, 1.0)
+    write_summary(tmp_path, [Failure("b", Path("/slides/b.svs"), "b.svs is <damaged>"), Failure("c", Path("c"), "no")])
+    assert [(row["state"], row["error"]) for row in table(tmp_path).values()] == [
+        ("done", ""),
+        ("failed", "b.svs is <damaged>"),
+        ("failed", "no"),
+    ]
+    assert "b.svs is <damaged>" in Page(tmp_path / "summary.html").text
+    add_slide(tmp_path, "b", 1.0, 1.0)
+    write_summary(tmp_path)  # by another process, which knows of no failure
+    assert [row["state"] for row in table(tmp_path).values()] == ["done", "done", "failed"]
+    assert not (tmp_path / "b.failed.json").exists()
+
+
+def test_only_failures_and_nothing_at_all(tmp_path: Path) -> None:
+    write_summary(tmp_path)
+    assert table(tmp_path) == {}
+    write_summary(tmp_path, [Failure("b", Path("b.svs"), "b.svs is damaged")])
+    page = Page(tmp_path / "summary.html")
+    assert "0 slides segmented, 1 failed" in page.text
+    assert list(table(tmp_path)) == ["b"]
+
+
+def test_slides_with_other_tissues_share_a_table(tmp_path: Path) -> None:
+    add_slide(tmp_path, "a", 2.0, 1.0)
+    add_slide(tmp_path, "b", 2.0, 1.0)
+    record = json.loads((tmp_path / "b" / "record.json").read_text(encoding="utf-8"))
+    record["tissues"] = [{"name": "gland", "colour": "#123456"}]
+    (tmp_path / "b" / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    write_areas(tmp_path / "b" / "areas.csv", [AreaRow("slide", "gland", 4, 100.0, 1.0)])
+    write_summary(tmp_path)
+    rows = table(tmp_path)
+    assert (rows["a"]["gland mm2"], rows["b"]["gland mm2"], rows["b"]["stroma %"]) == ("", "1.000000", "")
+
+
+def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_summary(tmp_path / "file")
