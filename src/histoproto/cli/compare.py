@@ -52,29 +52,16 @@ def compare(
 
     from histoproto.compare.page import write_page
     from histoproto.compare.plan import Plan, make_rows, read_plan
-    from histoproto.compare.results import is_finished
-    from histoproto.compare.runner import Runner, Task, plan_tasks
+    from histoproto.compare.session import complete
     from histoproto.compare.table import write_table
     from histoproto.errors import RunError
 
-    failed: list[Task] = []
+    failed = []
     if not table_only:
         asked = make_rows(_names(methods), rows or [], _names(second_stage), config, overrides or [])
-        plan = Plan.make(data, asked, seeds, reference)
-        plan.added_to(out).write(out)
-
-        def finished(task: Task) -> str:
-            found = write_table(read_plan(out), out)
-            own = next(result.values for result in found.results if result.folder == task.run)
-            return f"mIoU {100 * own['miou']:.1f} %, trained in {own['seconds'] / 60:.1f} min"
-
         # `kill` stops a comparison as Ctrl-C does: with its children, each of which goes on the next time.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        tasks = plan_tasks(plan, out)
-        open_ = [task for task in tasks if not is_finished(task.variant, task.seed, task.run, plan, paper)]
-        if len(open_) < len(tasks):
-            typer.echo(f"{len(tasks) - len(open_)} of {len(tasks)} runs are finished already")
-        failed = Runner(data, jobs, paper, typer.echo, finished).run(open_)
+        failed = complete(Plan.make(data, asked, seeds, reference), out, jobs, paper, typer.echo)
     found = write_table(read_plan(out), out)
     Console().print(_short(found))
     typer.echo(f"written: {out / 'comparison.md'}, comparison.csv")
