@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
+from histoproto.data.images import image_size, list_images, read_image, read_mask, write_image, write_mask
 from histoproto.errors import DataError, ImageError, OutputError, TissueError
 from histoproto.tissue import Tissue, TissueSet
 
@@ -76,6 +76,10 @@ def test_files_that_are_no_images_end_in_one_sentence(tmp_path, monkeypatch):
             read_image(tmp_path / f"{name}.png")
         assert f"{name}.png" in str(caught.value)
         assert "\n" not in str(caught.value)
+        if name != "cut":
+            with pytest.raises(ImageError, match=reason):
+                image_size(tmp_path / f"{name}.png")
+    assert image_size(tmp_path / "cut.png") == (64, 64)  # from the header alone
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match="2,000 pixels, too many"):
         read_image(whole)

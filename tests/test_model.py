@@ -78,6 +78,20 @@ def test_mit_weights_from_a_local_folder(tmp_path: Path) -> None:
         assert torch.equal(first.eval()(x)[-1], second.eval()(x)[-1])
 
 
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "test_vit"])
+def test_any_timm_family_takes_a_local_file(name: str, tmp_path: Path) -> None:
+    """The file has the names of the whole model, with its classifier; timm renames what it takes features from."""
+    import timm
+
+    torch.manual_seed(0)
+    whole = timm.create_model(name).eval()
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+    encoder = build_encoder(name, str(tmp_path / "whole.safetensors")).eval()
+    expected = {value.double().sum().item() for value in whole.state_dict().values()}
+    assert {value.double().sum().item() for value in encoder.body.state_dict().values()} <= expected
+    assert "whole.safetensors" in encoder.licence
+
+
 def test_missing_hub_names_the_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 
@@ -87,6 +101,33 @@ def test_missing_hub_names_the_alternatives(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(WeightsError, match=r"resnet18.*no route to host.*local file.*tf_efficientnet_lite0"):
         build_encoder("resnet18", "imagenet")
+
+
+def test_a_teacher_may_come_from_a_folder_as_on_the_hub(tmp_path: Path) -> None:
+    """As pathology encoders are published: an architecture, its normalisation, its weights."""
+    import timm
+
+    torch.manual_seed(0)
+    whole = timm.create_model("test_vit", num_classes=0)
+    own = {"mean": [0.7, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "input_size": [3, 160, 160], "fixed_input_size": True}
+    config = {"architecture": "test_vit", "num_classes": 0, "pretrained_cfg": own}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(whole.state_dict(), tmp_path / "model.safetensors")
+    teacher = Teacher(f"local-dir:{tmp_path}")
+    assert teacher.encoder.mean.flatten().tolist() == pytest.approx([0.7, 0.5, 0.6])
+    assert teacher.dimension == whole.num_features
+    x = torch.rand(2, 3, 160, 160)
+    expected = whole.eval().forward_intermediates(
+        (x - teacher.encoder.mean) / teacher.encoder.std, indices=[-1], intermediates_only=True
+    )[-1]
+    torch.testing.assert_close(teacher.dense(x), expected)
+    with pytest.raises(SettingError, match="can be a teacher"):
+        build_encoder(f"local-dir:{tmp_path}")
+
+
+def test_a_teacher_without_its_weights_names_the_alternatives(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"loss\.teacher=NAME@PATH.*tf_efficientnet_lite0"):
+        Teacher(f"local-dir:{tmp_path}/none")
 
 
 def test_mistakes_about_encoders_and_weights(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import label as connected
 from scipy.stats import spearmanr
 
+from histoproto.data.cut import recorded_mpp
 from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
 from histoproto.data.layouts import open_data
 from histoproto.data.phantom import GLASS, LYMPHOCYTES, NECROSIS, STROMA, TISSUES, TUMOUR, phantom_region, write_phantom
@@ -151,6 +152,7 @@ def test_a_phantom_folder_can_be_trained_on(tmp_path):
     assert len(groups[0]) == 5
     assert not groups[0] & groups[1]
     assert not groups[1] & groups[2]
+    assert recorded_mpp(tmp_path / "phantom") == 1.0
     assert set(np.unique(read_mask(data.test[0].mask, TISSUES))) <= set(range(5))
     with pytest.raises(OutputError, match="not empty"):
         write_phantom(tmp_path / "phantom")

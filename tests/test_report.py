@@ -151,6 +151,9 @@ def test_pictures() -> None:
     assert drawn[8, 8:20].all()
     assert not drawn[14, 14]
     assert not drawn[:6].any()
+    faded = draw_outline(image, mask, PURE[0], fade=0.2)
+    assert (faded[14, 14] == 200).all()
+    assert (faded[:6] == 211).all()  # a fifth of the way to white
     labels = paint((np.arange(64 * 64) % 3).astype(np.uint8).reshape(64, 64))
     assert (decode(data_uri(labels, exact=True)) == labels).all()
     assert shrink(labels, 32, exact=True).shape == (32, 32, 3)

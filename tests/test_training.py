@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from histoproto.config import Settings, load_settings
 from histoproto.data.dataset import StepSampler
 from histoproto.data.layouts import Patch
-from histoproto.errors import OutputError, RunError, SettingError
+from histoproto.errors import ImageError, OutputError, RunError, SettingError, sentence
 from histoproto.model.saving import load_model
 from histoproto.tissue import TissueSet
 from histoproto.training.calibration import best_f1_threshold
@@ -173,6 +173,20 @@ def test_a_device_that_is_not_there_leaves_no_run_behind(data: Path, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
+def test_a_broken_image_in_a_loading_process_is_one_sentence(data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(data, broken)
+    whole = next((broken / "train").iterdir())
+    whole.write_bytes(whole.read_bytes()[:1000])
+    with pytest.raises(ImageError) as caught:
+        train(broken, tmp_path / "run", load_settings(overrides=[*TINY, "data.workers=1"]))
+    assert "Traceback" in str(caught.value)  # what PyTorch makes of it
+    found = sentence(caught.value)
+    assert found.startswith(f"{whole} cannot be read")
+    assert "Traceback" not in found
+    assert "\n" not in found
+
+
 def test_a_run_below_a_file_is_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
@@ -188,6 +202,28 @@ def test_two_processes_share_each_batch() -> None:
     late = StepSampler(10, 4, epochs=2, seed=3)
     late.start = 3
     assert list(late) == one[12:]
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path) -> None:
+    """With layer norm and a loss that is a mean over patches, nothing depends on how a batch is shared."""
+    settings = [*TINY, "model.encoder=test_vit", "loss.similarity=0", "loss.diversity=0", "training.accelerator=cpu"]
+    one = train(data, tmp_path / "one", load_settings(overrides=[*settings, "training.devices=1"]))
+    command = [sys.executable, "-m", "histoproto", "train", str(data), "--out", str(tmp_path / "two")]
+    options = [word for setting in [*settings, "training.devices=2"] for word in ("--set", setting)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected, found = (load_file(run / "model.safetensors") for run in (one, tmp_path / "two"))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-3)
+    losses = []
+    for run in (one, tmp_path / "two"):
+        with (run / "history.csv").open() as file:
+            losses.append([float(row["total"]) for row in csv.DictReader(file) if row["total"]])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+    again = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "already holds a run" in again.stderr
 
 
 def test_held_out_groups_are_whole_and_rare_tissue_stays() -> None:

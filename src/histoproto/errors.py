@@ -8,6 +8,15 @@ class HistoProtoError(Exception):
     """Base of all errors that are a user's to mend. Its text is one clear sentence."""
 
 
+def sentence(error: HistoProtoError) -> str:
+    """The text of an error in one line.
+
+    PyTorch raises the error of a loading process anew, with that process's whole traceback as its text: the sentence
+    is what follows the last name of the class. Parsers of YAML and the like report on several lines.
+    """
+    return " ".join(str(error).rpartition(f"{type(error).__qualname__}: ")[2].split())
+
+
 class SettingError(HistoProtoError):
     """A setting is unknown, of the wrong type or out of range."""
 

@@ -12,7 +12,7 @@ _MACHINE = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT}
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on stderr and exit code 2, without a traceback."""
-    from histoproto.errors import HistoProtoError
+    from histoproto.errors import HistoProtoError, sentence
 
     try:
         # The application is imported here so that Ctrl-C while it loads is answered like any other.
@@ -20,7 +20,7 @@ def main() -> None:
 
         app()
     except HistoProtoError as error:
-        _fail(str(error))
+        _fail(sentence(error))
     except OSError as error:
         # A full disk or a forbidden folder is a matter of the machine; any other OSError is ours and keeps its trace.
         if error.errno not in _MACHINE:
@@ -36,8 +36,8 @@ def main() -> None:
         _close_quietly()
 
 
-def _fail(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
+def _fail(reason: str) -> None:
+    print(f"error: {reason}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -102,15 +102,26 @@ def write_mask(path: Path, labels: NDArray[np.uint8], tissues: TissueSet) -> Non
     _save(image, path)
 
 
-def _open(path: Path) -> Image.Image:
-    """The decoded image; whatever goes wrong in the decoder becomes one sentence."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file in pixels, from its header; no pixel is decoded.
+
+    Raises:
+        ImageError: no file, not an image, or too large to be read at once.
+    """
+    width, height = _open(path, decode=False).size
+    return height, width
+
+
+def _open(path: Path, decode: bool = True) -> Image.Image:
+    """The image, decoded unless only its header is of interest; whatever goes wrong becomes one sentence."""
     try:
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty (0 bytes); expected an image")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large but readable images, odd metadata
             with Image.open(path) as image:
-                image.load()
+                if decode:
+                    image.load()
                 return image
     except ImageError:
         raise

@@ -7,6 +7,7 @@ colours overlap, within a slide and even more between slides, so that colour alo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def write_phantom(
     refuse_if_filled(out)
     with staged_folder(out) as part:
         TISSUES.write(part / "classes.yaml")
+        record = {"train": {"size": size, "mpp": mpp, "seed": seed}}  # the model takes its scale from here
+        (part / "cut.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for place, (split, count) in enumerate({"train": train, "val": val, "test": test}.items()):
             for patch in range(count):
                 number, index = divmod(patch, _PATCHES_PER_SLIDE)

@@ -53,16 +53,17 @@ class TimmEncoder(Encoder):
     """Any timm model with `features_only`; the last scale has stride 16 where the model allows it.
 
     For `tf_efficientnet_lite0`: 40, 112 and 320 channels at strides 8, 16 and 16, the pyramid of the paper's encoder.
+    A name with a source (`hf-hub:OWNER/NAME`, `local-dir:PATH`) brings its own normalisation and weights.
     """
 
     def __init__(self, name: str, weights: str | None):
-        if not timm.is_model(name):
+        if ":" not in name and not timm.is_model(name):
             close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "those of timm.list_models()"
             raise SettingError(f"there is no encoder {name!r}; there are {close}, and mit_b0 … mit_b5")
         from_hub = weights == "imagenet" and name != OFFLINE_ENCODER
         body = _first_that_builds(name, from_hub)
         info = body.feature_info
-        config = timm.get_pretrained_cfg(name)
+        config = timm.models.PretrainedCfg(**body.pretrained_cfg)
         licence = "none (random weights)"
         if weights == "imagenet":
             licence = f"{config.license or 'not stated by the publisher'} (timm, {config.hf_hub_id or config.url})"
@@ -110,9 +111,21 @@ def _first_that_builds(name: str, pretrained: bool) -> Any:
 
 
 def _load_body(body: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load what the body has; a file with a classifier on top is fine, one that lacks part of the body is not."""
-    own = body.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    """Load what the body has; a file with a classifier on top is fine, one that lacks part of the body is not.
+
+    timm renames when it takes a model apart for its features: `blocks.0` becomes `model.blocks.0`, `stages.0` becomes
+    `stages_0`. Files have the names of the whole model.
+    """
+
+    def plain(key: str) -> str:
+        return key.removeprefix("model.").replace(".", "_")
+
+    own, named = body.state_dict(), {plain(key): value for key, value in state.items()}
+    fitting = {
+        key: named[plain(key)]
+        for key, value in own.items()
+        if plain(key) in named and named[plain(key)].shape == value.shape
+    }
     missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
     if missing:
         raise WeightsError(
@@ -133,6 +146,11 @@ def build_encoder(name: str, weights: str | None = "imagenet") -> Encoder:
         SettingError: there is no such encoder.
         WeightsError: the weights are not at hand or do not fit.
     """
+    if ":" in name:
+        raise SettingError(
+            f"{name!r} can be a teacher, but no encoder: a trained model must be read without the hub it came from; "
+            "name its architecture, and its file with model.weights"
+        )
     if name.startswith("mit_b"):
         from histoproto.model.mit import MitEncoder
 

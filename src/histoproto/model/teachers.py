@@ -7,7 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from histoproto.model.encoders import build_encoder
+from histoproto.errors import WeightsError
+from histoproto.model.encoders import Encoder, TimmEncoder, build_encoder
+from histoproto.model.weights import OFFLINE_ENCODER
+
+SOURCES = ("hf-hub:", "local-dir:")
+"""How models that timm does not list begin: a repository of the Hugging Face hub, or a folder laid out like one."""
 
 
 class Teacher(nn.Module):
@@ -17,13 +22,16 @@ class Teacher(nn.Module):
     prototypes must share.
 
     Args:
-        spec: `NAME` of an encoder (see `build_encoder`), or `NAME@PATH` with a local weights file.
+        spec: `NAME` of an encoder (see `build_encoder`); `NAME@PATH` with a local weights file; `hf-hub:OWNER/NAME` or
+            `local-dir:PATH` (config.json and weights), as most pathology encoders are published for timm.
+
+    Raises:
+        SettingError, WeightsError: see `build_encoder`.
     """
 
     def __init__(self, spec: str):
         super().__init__()
-        name, _, path = spec.partition("@")
-        self.encoder = build_encoder(name, path or "imagenet").requires_grad_(False).eval()
+        self.encoder = _build(spec).requires_grad_(False).eval()
         self.dimension = self.encoder.channels[-1]
 
     def train(self, mode: bool = True) -> Teacher:
@@ -44,3 +52,16 @@ class Teacher(nn.Module):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Empty: a frozen teacher has nothing to save with a checkpoint."""
         return {}
+
+
+def _build(spec: str) -> Encoder:
+    name, _, path = spec.partition("@")
+    if path and not spec.startswith(SOURCES):
+        return build_encoder(name, path)
+    try:
+        return TimmEncoder(spec, "imagenet") if spec.startswith(SOURCES) else build_encoder(name)
+    except WeightsError as error:
+        raise WeightsError(
+            f"the teacher {spec} has no weights here ({error}); for a teacher, give a local file with "
+            f"--set loss.teacher=NAME@PATH, or use {OFFLINE_ENCODER}, or none with --set loss.similarity=0"
+        ) from error

@@ -16,6 +16,11 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 340.0, 170.0
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 16.0, 8.0, 22.0
 MAXIMUM_POINTS = 300
+TITLES = {
+    "val_map": "validation mAP of image labels",
+    "val_map_error": "standard error of that mAP",
+    "val_miou": "validation mIoU with masks",
+}
 FIRST = ("classification", "diversity", "similarity", "total")
 
 Point = tuple[float, float]
@@ -69,8 +74,8 @@ def title(name: str) -> str:
     >>> title("val_map"), title("learning_rate")
     ('validation mAP of image labels', 'learning rate')
     """
-    if name == "val_map":
-        return "validation mAP of image labels"
+    if name in TITLES:
+        return TITLES[name]
     return name.replace("val_", "validation ").replace("_", " ")
 
 

@@ -35,9 +35,10 @@ def stretch(maps: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[n
     return stretched
 
 
-def draw_outline(image: RGB, mask: NDArray[np.bool_], colour: NDArray[np.uint8]) -> RGB:
-    """The image with the outline of a region (H×W) drawn two pixels wide."""
+def draw_outline(image: RGB, mask: NDArray[np.bool_], colour: NDArray[np.uint8], fade: float = 0.5) -> RGB:
+    """The image with the outline of a region (H×W) drawn two pixels wide, and what lies outside faded to white."""
     drawn = image.copy()
+    drawn[~mask] = np.round(image[~mask] * (1 - fade) + 255 * fade)
     drawn[ndimage.binary_dilation(outlines(mask.astype(np.uint8)))] = colour
     return drawn
 

@@ -77,8 +77,8 @@ def make_prototype_gallery(network: PrototypeNetwork, card: ModelCard, data: Dat
         )
         tissues.append(TissueRows(tissue.name, tissue.colour, _tissue_words(scores, c, len(rows)), rows))
     note = (
-        f"Where each prototype is strongest among {len(found.views)} {split} patches, wherever that is; the outline "
-        "holds the fifth of the patch where it is strongest."
+        f"Where each prototype is strongest among {len(found.views)} {split} patches, wherever that is; all but the "
+        "fifth of the patch where it is strongest is faded."
     )
     if masked:
         note += " The line below a picture has the colour of the true tissue at the strongest point."

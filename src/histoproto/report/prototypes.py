@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from histoproto.data.dataset import fit_to_size
-from histoproto.data.images import read_image, read_mask
+from histoproto.data.images import image_size, read_image, read_mask
 from histoproto.data.layouts import Patch
 from histoproto.evaluation.patches import translate_tissues
 from histoproto.evaluation.prototypes import PrototypeScores, location_labels, measure_prototypes, tissue_regions
@@ -68,9 +68,7 @@ def views_of(patches: Sequence[Patch], size: int) -> list[View]:
     """Every patch in pieces of the patch size; most patches are one piece."""
     views = []
     for patch in patches:
-        with Image.open(patch.image) as image:
-            width, height = image.size
-        views += [View(patch, window) for window in window_grid(height, width, size, size)]
+        views += [View(patch, window) for window in window_grid(*image_size(patch.image), size, size)]
     return views
 
 
@@ -174,7 +172,7 @@ def _place(found: PrototypeMaps, card: ModelCard, tissue: int, cells: NDArray[np
     )
     # The map is enlarged before it is cropped, so that the outline runs on at the border of the picture.
     level = enlarge(cells, size, size)
-    strongest = enlarge(level[crop], THUMBNAIL, THUMBNAIL) > np.quantile(level, 1 - OUTLINED)
+    strongest = enlarge(level[crop], THUMBNAIL, THUMBNAIL) >= np.quantile(level, 1 - OUTLINED)
     picture = draw_outline(picture, strongest, colours[tissue])
     truth = None
     if found.truth is not None:

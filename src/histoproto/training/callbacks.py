@@ -141,6 +141,9 @@ class ProgressBar(lightning.pytorch.callbacks.ProgressBar):
         self._console = Console()
         self._bar: Progress | None = None
 
+    def disable(self) -> None:
+        """Asked for by Lightning in processes beside the first, which show nothing anyway."""
+
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Show the bar."""
         if trainer.is_global_zero and self._console.is_terminal:
@@ -165,7 +168,8 @@ class ProgressBar(lightning.pytorch.callbacks.ProgressBar):
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """A line per epoch into log files."""
         if trainer.is_global_zero and self._bar is None:
-            self._console.print(f"step {trainer.global_step}/{module.total_steps}: {_line(trainer.callback_metrics)}")
+            line = f"step {trainer.global_step}/{module.total_steps}: {_line(trainer.callback_metrics)}"
+            self._console.print(line, soft_wrap=True)
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
         """Leave the finished bar on the screen."""

@@ -36,6 +36,8 @@ class TrainingModule(lightning.LightningModule):
         self.averaged = (
             AveragedModel(method.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
         )
+        if self.averaged is not None:
+            self.averaged.requires_grad_(False)  # else several processes would wait for its gradients
         self.held_out_groups = held_out_groups
         self._validation: list[tuple[Tensor, Tensor]] = []
 
@@ -61,7 +63,7 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """One step; every loss is logged under its name."""
         losses = self.method.losses(batch, progress=self.global_step / self.total_steps)
-        self.log_dict({name: value.detach() for name, value in losses.items()})
+        self.log_dict({name: value.detach() for name, value in losses.items()}, sync_dist=True)
         return losses["total"]
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:

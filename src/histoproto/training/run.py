@@ -156,8 +156,9 @@ def _prepare(out: Path, settings: Settings | None, resume: bool) -> Settings:
                 f"{config} holds other settings than those given; resume without settings, or use another folder"
             )
         return recorded
-    worker = "LOCAL_RANK" in os.environ  # a process that Lightning started beside the first, which made the folder
-    if config.exists() and not worker:
+    # Processes beside the first find the folder that it has made.
+    beside = rank_zero_only.rank > 0 or os.environ.get("NODE_RANK", "0") != "0"
+    if config.exists() and not beside:
         raise RunError(f"{out} already holds a run; continue it with --resume, or give another folder")
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give a folder for the run")
