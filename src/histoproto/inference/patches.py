@@ -39,6 +39,7 @@ def patch_maps(
     thresholds: Tensor,
     labels: Tensor | None = None,
     ranges: Ranges | None = None,
+    cell: int = 1,
 ) -> PatchMaps:
     """Maps of a batch of patches.
 
@@ -49,10 +50,12 @@ def patch_maps(
         thresholds: gating thresholds, C, in probability.
         labels: `oracle` labels, B×C bool; None: those that the classifier predicts.
         ranges: for min–max maps; None: those of each patch.
+        cell: side of a square of pixels that share one value: with 8, maps are H/8 × W/8 and the finest ones are taken
+            as they are, not upsampled. It must divide the sides of the images, and 32.
     """
-    height, width = images.shape[-2:]
+    height, width = (side // cell for side in images.shape[-2:])
     padded = pad_to_stride(images)
-    size = (padded.shape[-2], padded.shape[-1])
+    size = (padded.shape[-2] // cell, padded.shape[-1] // cell)
     by_activation = settings.background == "activation"
     modes: list[Fusion] = [settings.fusion]
     if by_activation and settings.fusion != "minmax":

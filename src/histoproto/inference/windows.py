@@ -36,11 +36,12 @@ def window_grid(height: int, width: int, size: int, stride: int) -> list[Window]
     >>> [window.left for window in window_grid(10, 25, size=10, stride=6)]
     [0, 6, 12, 15]
     """
-    tops, lefts = (_starts(length, size, stride) for length in (height, width))
+    tops, lefts = (window_starts(length, size, stride) for length in (height, width))
     return [Window(top, left, min(size, height), min(size, width)) for top in tops for left in lefts]
 
 
-def _starts(length: int, size: int, stride: int) -> list[int]:
+def window_starts(length: int, size: int, stride: int) -> list[int]:
+    """Where windows start along one side: 0, stride, 2·stride, … and one flush with the far edge."""
     last = max(0, length - size)
     return [*range(0, last, stride), last]
 

@@ -1,0 +1,212 @@
+"""One slide from its file to a folder of results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from histoproto.config import InferenceSettings
+from histoproto.data.staging import refuse_if_filled
+from histoproto.errors import OutputError, SettingError
+from histoproto.inference.background import Background
+from histoproto.inference.fusion import Fusion
+from histoproto.inference.segmenter import SAME_SCALE, Segmenter
+from histoproto.inference.settings import change_settings
+from histoproto.slides.export import (
+    ProbabilityWriter,
+    Region,
+    read_geojson,
+    slide_areas,
+    write_areas,
+    write_geojson,
+    write_ome_tiff,
+    write_overview,
+)
+from histoproto.slides.export.geojson import MINIMUM_AREA_UM2, TOLERANCE_UM
+from histoproto.slides.labels import SlideLabeller
+from histoproto.slides.plan import CELL, plan_windows
+from histoproto.slides.raster import LabelRaster
+from histoproto.slides.reader import SlideReader, open_slide, require_mpp
+from histoproto.slides.scope import find_scope, is_image
+from histoproto.tissue import TissueSet
+from histoproto.training.record import environment, now, peak_memory_mib, write_record
+
+RECORD_FILE, PROBABILITIES_FILE = "record.json", "probabilities.zarr"
+THUMBNAIL_SIDE = 1800
+
+
+@dataclass(frozen=True)
+class SlideTask:
+    """A slide to be segmented."""
+
+    path: Path
+    mpp: float | None = None
+    """µm/px of its level 0, instead of what the file says."""
+    regions: Path | None = None
+    """What of it: GeoJSON as QuPath writes it, or a mask image; None: its tissue."""
+
+
+@dataclass(frozen=True)
+class SlideOptions:
+    """How slides are segmented; None: as the model was saved."""
+
+    crf: bool | None = None
+    views: Literal[1, 6] | None = None
+    fusion: Fusion | None = None
+    background: Background | None = None
+    model_mpp: float | None = None
+    """µm/px of the model, for one that does not know it."""
+    overlap: float = 0.5
+    """Share of a window's side that it has in common with the next."""
+    batch_size: int = 16
+    """Windows that go through the network together."""
+    readers: int | None = None
+    """Threads that read; None: half of the cores."""
+    probabilities: bool = False
+    """Write `probabilities.zarr`, on a grid of 8 × 8 pixels: that of the finest activation map."""
+    min_area_um2: float = MINIMUM_AREA_UM2
+    """Smaller specks are left out of the outlines."""
+    tolerance_um: float = TOLERANCE_UM
+    """How much outlines are simplified."""
+    gzip: bool = False
+    """Compress the outlines."""
+
+    def settings(self, defaults: InferenceSettings) -> InferenceSettings:
+        """The settings for inference, given those of the model."""
+        given = {name: getattr(self, name) for name in ("crf", "views", "fusion", "background")}
+        return change_settings(defaults, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class SlideSummary:
+    """What came of a slide."""
+
+    name: str
+    width: int
+    """Of the label map, in pixels."""
+    height: int
+    mpp: float
+    """µm/px of the label map."""
+    windows: int
+    """That went through the network."""
+
+
+def segment_slide(
+    segmenter: Segmenter,
+    task: SlideTask,
+    out: Path,
+    options: SlideOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SlideSummary:
+    """Segment a slide and write its folder of results; nothing is found under that name before all of it is there.
+
+    Args:
+        segmenter: the model.
+        task: the slide.
+        out: folder of its results, new; its name is the slide's.
+        options: how.
+        progress: called with windows done and windows in all.
+
+    Raises:
+        SettingError: the model does not know its µm/px, or an option is out of range.
+        DataError: the slide does not say its µm/px, or its regions are no regions.
+        ImageError: the slide cannot be read, or is damaged.
+        OutputError: the results cannot be written.
+    """
+    options = options or SlideOptions()
+    settings = options.settings(segmenter.card.inference)
+    model_mpp = options.model_mpp or segmenter.card.mpp
+    if model_mpp is None:
+        raise SettingError("the model does not know at how many µm/px it was trained; give it with --model-mpp")
+    refuse_if_filled(out)
+    started, cpu = time.monotonic(), time.process_time()
+    with open_slide(task.path, task.mpp) as reader:
+        mpp = require_mpp(reader)
+        regions = [] if task.regions is None or is_image(task.regions) else read_geojson(task.regions)
+        downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
+        scope = find_scope(reader, mpp, task.regions)
+        plan = plan_windows(reader.height, reader.width, downsample, segmenter.card.patch_size, options.overlap, scope)
+        labeller = SlideLabeller(segmenter, reader, plan, scope, settings, options.batch_size)
+        summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, int(plan.needed.sum()))
+        with _staged(out) as part, ExitStack() as stack:
+            background = segmenter.tissues.background_index
+            raster = stack.enter_context(
+                LabelRaster.create(part / ".labels", summary.height, summary.width, fill=background)
+            )
+            keep = None
+            if options.probabilities:
+                cells, scale = plan.cells, summary.mpp * CELL
+                keep = stack.enter_context(
+                    ProbabilityWriter(part / PROBABILITIES_FILE, segmenter.tissues, *cells, mpp=scale)
+                ).write
+            labeller.write(raster, progress, keep)
+            _export(part, raster, segmenter.tissues, reader, summary, regions, downsample, options)
+            raster.path.unlink()
+            record = {
+                **environment(),
+                "slide": {
+                    "path": str(task.path.absolute()),
+                    "reader": type(reader).__name__,
+                    "width": reader.width,
+                    "height": reader.height,
+                    "mpp": mpp,
+                    "bounds": reader.origin,
+                    "regions": task.regions and str(task.regions.absolute()),
+                },
+                "model": {"method": segmenter.card.method, "training_data": segmenter.card.training_data},
+                "settings": {**asdict(options), **settings.model_dump(), "model_mpp": model_mpp},
+                "result": asdict(summary),
+                "finished": now(),
+                "seconds": time.monotonic() - started,
+                "cpu_seconds": time.process_time() - cpu,
+                "peak_memory_mib": peak_memory_mib(),
+            }
+            write_record(part / RECORD_FILE, record)
+    return summary
+
+
+def _export(
+    part: Path,
+    raster: LabelRaster,
+    tissues: TissueSet,
+    reader: SlideReader,
+    summary: SlideSummary,
+    regions: list[Region],
+    downsample: float,
+    options: SlideOptions,
+) -> None:
+    areas = slide_areas(raster, tissues, summary.mpp, regions, downsample)
+    write_ome_tiff(part / "tissue.ome.tif", raster, tissues, summary.mpp)
+    write_geojson(
+        part / ("tissue.geojson.gz" if options.gzip else "tissue.geojson"),
+        raster,
+        tissues,
+        downsample,
+        summary.mpp,
+        min_area_um2=options.min_area_um2,
+        tolerance_um=options.tolerance_um,
+        gzip=options.gzip,
+    )
+    write_areas(part / "areas.csv", areas)
+    thumbnail, _ = reader.thumbnail(THUMBNAIL_SIDE)
+    write_overview(part / "overview.png", thumbnail, raster, tissues, summary.mpp, summary.name, areas)
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A hidden folder beside `out` that becomes `out` when the block ends without an error, and is removed otherwise."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.rename(out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
