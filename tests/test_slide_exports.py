@@ -6,8 +6,8 @@ import errno
 import math
 import os
 import resource
-import sys
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -139,8 +139,7 @@ class SlideLabeller:
                 raster.write(top, left, np.where(pixels.tissue, UNDECIDED, background).astype(np.uint8))
             return Batch(pixels.windows, step.tops, step.lefts)
 
-        steps: Iterator[Tile | int] = (step for tiles, end in self.plan.rows() for step in (*tiles, end))
-        return in_batches(read_ahead(read, steps, self.readers), self.batch_size)
+        return in_batches(read_ahead(read, self.plan.steps(), self.readers), self.batch_size)
 
     @torch.inference_mode()
     def _scores(self, windows: Pixels) -> Scores:

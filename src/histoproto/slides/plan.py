@@ -60,13 +60,14 @@ class Plan:
         """Height and width of the slide in cells; at least a window."""
         return int(self.tops[-1]) + self.size, int(self.lefts[-1]) + self.size
 
-    def rows(self) -> Iterator[tuple[list[Tile], int]]:
-        """Rows of tiles, those with needed windows, from top to bottom; with the cell row at which the next one starts."""
+    def steps(self) -> Iterator[Tile | int]:
+        """Tiles that have needed windows, row by row, and after each row the row of cells at which the next starts."""
         for first in range(0, len(self.tops), self.group):
             tops = self.tops[first : first + self.group]
             last = first + self.group >= len(self.tops)
             end = self.cells[0] if last else int(self.tops[first + self.group])
-            yield list(self._tiles(first, tops, self.height if last else end * CELL)), end
+            yield from self._tiles(first, tops, self.height if last else end * CELL)
+            yield end
 
     def _tiles(self, first: int, tops: NDArray[np.intp], bottom: int) -> Iterator[Tile]:
         for column in range(0, len(self.lefts), self.group):

@@ -149,22 +149,19 @@ def segment_slide(
             _export(part, raster, segmenter.tissues, reader, summary, regions, downsample, options)
             raster.path.unlink()
             record = {
-                **environment(),
-                "slide": {
-                    "path": str(task.path.absolute()),
-                    "reader": type(reader).__name__,
-                    "width": reader.width,
-                    "height": reader.height,
-                    "mpp": mpp,
-                    "bounds": reader.origin,
-                    "regions": task.regions and str(task.regions.absolute()),
-                },
-                "model": {"method": segmenter.card.method, "training_data": segmenter.card.training_data},
+                "slide": str(task.path.absolute()),
+                "regions": task.regions and str(task.regions.absolute()),
+                "reader": type(reader).__name__,
+                "level_0": {"width": reader.width, "height": reader.height, "mpp": mpp, "bounds": reader.origin},
+                "downsample": downsample,
+                **asdict(summary),
+                "tissues": [asdict(tissue) for tissue in segmenter.tissues.tissues],
                 "settings": {**asdict(options), **settings.model_dump(), "model_mpp": model_mpp},
-                "result": asdict(summary),
+                "training_data": segmenter.card.training_data,
+                **environment(),
                 "finished": now(),
                 "seconds": time.monotonic() - started,
-                "cpu_seconds": time.process_time() - cpu,
+                "processor_seconds": time.process_time() - cpu,
                 "peak_memory_mib": peak_memory_mib(),
             }
             write_record(part / RECORD_FILE, record)
@@ -200,7 +197,7 @@ def _export(
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out` that becomes `out` when the block ends without an error, and is removed otherwise."""
+    """A hidden folder beside `out` that becomes `out` if the block ends without an error, and is removed otherwise."""
     part = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         part.mkdir(parents=True)
