@@ -13,7 +13,6 @@ Merge = Literal["mean", "softmax", "logsumexp"]
 Pooling = Literal["mean", "logsumexp", "topk"]
 
 LOGIT_SCALE_LIMIT = 100.0
-TOPK_FRACTION = 0.25
 
 
 class PrototypeBank(nn.Module):
@@ -80,5 +79,8 @@ def pool_maps(maps: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "mean":
         return flat.mean(dim=2)
     if pooling == "topk":
-        return flat.topk(max(1, round(TOPK_FRACTION * flat.shape[2])), dim=2).values.mean(dim=2)
+        locations = flat.shape[2]
+        # round(locations / 4) in whole numbers, which `histoproto export` can carry over for any size of image.
+        quarter = max(1, (locations + 1 + locations // 4 % 2) // 4)
+        return flat.topk(quarter, dim=2).values.mean(dim=2)
     return flat.logsumexp(dim=2) - math.log(flat.shape[2])
