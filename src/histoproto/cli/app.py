@@ -15,6 +15,7 @@ from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
 from histoproto.cli.doctor import doctor
 from histoproto.cli.evaluate import evaluate
+from histoproto.cli.export import export
 from histoproto.cli.predict import predict
 from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
@@ -47,5 +48,5 @@ def _options(
 
 app.command()(demo)
 app.add_typer(data.app, name="data")
-for command in (train, evaluate, predict, compare, prototypes, report, doctor):
+for command in (train, evaluate, predict, compare, prototypes, report, export, doctor):
     app.command()(command)

@@ -16,6 +16,7 @@ from pathlib import Path
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "pydantic", "safetensors")
 EXTRAS = {
     "transformers": ("the paper's encoder, mit_b0 … mit_b5", "pip install 'histoproto[mit]'"),
+    "onnxruntime": ("models as ONNX, `histoproto export`", "pip install 'histoproto[onnx]'"),
     "pydensecrf": ("a second dense CRF to check ours against", "pip install 'histoproto[crf-oracle]'"),
 }
 HUB_TIMEOUT = 2.0

@@ -13,16 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
-from histoproto.errors import SettingError
+from histoproto.errors import RunError, SettingError
 from histoproto.inference.background import glass_mask, label_probabilities
 from histoproto.inference.crf import dense_crf
 from histoproto.inference.inputs import ImageLike, Pixels, as_image, check_labels, list_inputs, pick_device
 from histoproto.inference.large import windowed_crf, windowed_maps
+from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
 from histoproto.inference.windows import window_grid
 from histoproto.model.network import Network
-from histoproto.model.saving import ModelCard, load_model
+from histoproto.model.rewriting import fold_normalisation
+from histoproto.model.saving import PROGRAM_FILE, WEIGHTS_FILE, ModelCard, load_card, load_model
 from histoproto.tissue import TissueSet
 
 WINDOWS_FROM = 1.5
@@ -66,13 +68,20 @@ class Segmenter:
 
     @classmethod
     def load(cls, run: Path | str, device: str = "auto") -> Segmenter:
-        """From a run folder.
+        """From a run folder, or from what `histoproto export --format onnx` wrote (the folder or its `model.onnx`).
 
         Raises:
             RunError, WeightsError: see `load_model`.
-            SettingError: there is no such device.
+            SettingError: there is no such device, or ONNX Runtime is not installed.
         """
-        return cls(*load_model(Path(run)), device)
+        folder = Path(run).parent if Path(run).suffix == ".onnx" else Path(run)
+        onnx = folder / ONNX_FILE if folder == Path(run) else Path(run)
+        if onnx.is_file() and not (folder / WEIGHTS_FILE).exists():
+            return cls(OnnxNetwork(onnx, pick_device(device)), load_card(folder), device)
+        if (folder / PROGRAM_FILE).is_file() and not (folder / WEIGHTS_FILE).exists():
+            raise RunError(f"{folder} holds a program of torch.export, which is for other software; give a run or ONNX")
+        network, card = load_model(folder)
+        return cls(fold_normalisation(network), card, device)
 
     def segment(
         self,

@@ -19,6 +19,8 @@ from histoproto.model.weights import read_state_dict
 from histoproto.tissue import TissueSet
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
+PROGRAM_FILE = "model.pt2"
+"""A program of `torch.export`, in the place of weights in an exported model."""
 
 
 class ModelCard(BaseModel):
