@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import math
+import multiprocessing
 import os
 import resource
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ import shapely
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from histoproto.errors import OutputError, SettingError
 from histoproto.slides.export import (
@@ -35,6 +38,7 @@ from histoproto.slides.export import (
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text, scale_bar, shrink_labels
 from histoproto.slides.raster import LabelRaster
 from histoproto.tissue import TissueSet
+from histoproto.training.record import peak_memory_mib
 
 Labels = NDArray[np.uint8]
 TISSUES = TissueSet.of("tumour", "Stroma „ä“")
@@ -177,7 +181,7 @@ def test_areas_in_strips_are_those_of_the_whole(tmp_path: Path, monkeypatch: pyt
     raster = as_raster(tmp_path, labels)
     regions = [Region(shapely.Point(40, 45).buffer(30), "round"), Region(shapely.box(-9, 60, 200, 61), None)]
     whole = slide_areas(raster, TISSUES, 0.5, regions)
-    monkeypatch.setattr("histoproto.slides.export.areas.strip_rows", lambda width: 11)
+    monkeypatch.setattr("histoproto.slides.export.areas.AT_ONCE", 900)
     assert str(slide_areas(raster, TISSUES, 0.5, regions)) == str(whole)
     assert sum(row.pixels for row in whole if row.region == "2 region") == 80
 
@@ -247,3 +251,32 @@ def test_without_zarr_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(SettingError, match=r"pip install 'histoproto\[zarr\]'"):
         ProbabilityWriter(tmp_path / "a.zarr", TISSUES, 7, 6, 0.5)
+
+
+def export_all(folder: Path, side: int, peak: Synchronized[float]) -> None:
+    """Write all exports of a map of that size; its memory is that of nothing else."""
+    rng = np.random.default_rng(0)
+    tile = np.stack([ndimage.gaussian_filter(rng.normal(size=(1024, 1024)), 20) for _ in range(3)]).argmax(0)
+    labels, raster = tile.astype(np.uint8), LabelRaster.create(folder / "labels", side, side)
+    for top in range(0, side, 1024):
+        for left in range(0, side, 1024):
+            raster.write(top, left, labels[:: 1 - top // 512 % 4, :: 1 - left // 512 % 4])
+    areas = slide_areas(raster, TISSUES, 0.5, [Region(shapely.box(9, 9, side - 9, side - 9), None)])
+    write_ome_tiff(folder / "a.ome.tif", raster, TISSUES, 0.5)
+    write_overview(folder / "a.png", np.full((50, 50, 3), 9, np.uint8), raster, TISSUES, 0.5, "slide", areas)
+    write_geojson(folder / "a.geojson", raster, TISSUES, 1.0, 0.5)
+    peak.value = peak_memory_mib()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_map(tmp_path: Path) -> None:
+    """0.004 and 0.07 gigapixels; benchmarks/slide_exports.py goes on to 4."""
+    spawn, peaks = multiprocessing.get_context("spawn"), []
+    for side in (2048, 8192):
+        peak = spawn.Value("d", 0.0)
+        process = spawn.Process(target=export_all, args=(tmp_path, side, peak))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        peaks.append(peak.value)
+    assert peaks[0] < peaks[1] < 1.25 * peaks[0]

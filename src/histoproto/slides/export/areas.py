@@ -13,13 +13,14 @@ import shapely
 
 from histoproto.files import replace_atomically
 from histoproto.slides.export.geojson import Region
-from histoproto.slides.outlines import strip_rows
 from histoproto.slides.polygons import fill_polygons
 from histoproto.slides.raster import LabelRaster
 from histoproto.tissue import TissueSet
 
 WHOLE_SLIDE = "slide"
 BACKGROUND = "background"
+AT_ONCE = 1 << 20
+"""Pixels that are counted at once; counting takes eight bytes for each."""
 
 
 class AreaRow(NamedTuple):
@@ -56,7 +57,7 @@ def slide_areas(
     """
     shapes = [shapely.transform(region.geometry, lambda xy: (xy - origin) / downsample) for region in regions]
     counts = np.zeros((len(shapes) + 1, len(tissues) + 1), np.int64)
-    for top, block in raster.rows(strip_rows(raster.width)):
+    for top, block in raster.rows(max(1, AT_ONCE // raster.width)):
         counts[0] += np.bincount(block.reshape(-1), minlength=len(tissues) + 1)
         for index, shape in enumerate(shapes, start=1):
             _, y0, _, y1 = shape.bounds
