@@ -111,7 +111,7 @@ def comparison(tmp_path: Path, data: Path) -> tuple[Plan, Path]:
 
 def test_rows_are_read_as_people_write_them(tmp_path: Path) -> None:
     config = tmp_path / "all.yaml"
-    config.write_text("model: {prototypes: 5}\ntraining: {epochs: 2}\n")
+    config.write_text("method: cam\nseed: 7\nmodel: {prototypes: 5}\ntraining: {epochs: 2}\n")
     rows = make_rows(["lpd"], ["no div: lpd:2 loss.diversity=0"], ["all"], config, ["training.epochs=3"])
     shared = ("model.prototypes=5", "training.epochs=2", "training.epochs=3")
     assert rows == [
@@ -126,6 +126,8 @@ def test_rows_are_read_as_people_write_them(tmp_path: Path) -> None:
             Plan.make(tmp_path, make_rows([], wrong), 1)
     with pytest.raises(SettingError, match=r"no method 'nosuch'; there are .*lpd"):
         make_rows(["nosuch"])
+    with pytest.raises(SettingError, match="'seed' is no setting of a row"):
+        make_rows(["lpd"], settings=["seed=3"])
     with pytest.raises(SettingError, match=r"no setting 'model.prototype'"):
         make_rows([], ["a: lpd model.prototype=3"])
 
@@ -385,10 +387,16 @@ def test_a_killed_comparison_goes_on_and_a_finished_run_is_never_repeated(tmp_pa
     data, out = tmp_path / "data", tmp_path / "out"
     write_phantom(data, train=96, val=0, test=8, size=64)
     command = [sys.executable, "-m", "histoproto", "compare", str(data), "--out", str(out), "--seeds", "1"]
-    command += ["--methods", "lpd", "--row", "plain: lpd loss.diversity=0 loss.similarity=0", "--set"]
+    command += ["--methods", "lpd", "--row", "plain: cam loss.balance=false", "--set"]
     command += ["training.epochs=1", "--set", "training.checkpoint_every=1"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None,  # as a script's `command &` does
+    )
     started = out / "lpd" / "seed-0" / "checkpoints" / "resume.ckpt"
     while not started.exists():
         assert process.poll() is None
@@ -397,6 +405,8 @@ def test_a_killed_comparison_goes_on_and_a_finished_run_is_never_repeated(tmp_pa
     assert process.wait(timeout=60) == 130
     assert not (out / "lpd" / "seed-0" / "model.json").exists()
     assert not (out / "plain").exists()
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(out) not in left
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -26,6 +26,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from RUN's last checkpoint, with its settings.")] = (
         False
     ),
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
     """Train a model on image-level labels.
 
@@ -50,4 +51,5 @@ def train(
 
     folder = run(data, out, settings, resume=resume)
     if rank_zero_only.rank == 0:
-        typer.echo(f"written: {write_report(folder, data)}\nnext: histoproto evaluate {folder} {data}")
+        written = write_report(folder, data) if report else folder
+        typer.echo(f"written: {written}\nnext: histoproto evaluate {folder} {data}")

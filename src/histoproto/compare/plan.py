@@ -17,6 +17,8 @@ from histoproto.errors import RunError, SettingError
 from histoproto.files import replace_atomically
 
 PLAN_FILE = "comparison.json"
+OF_A_RUN = ("method", "seed")
+"""Settings that a comparison gives each run itself; in a settings file they are passed over."""
 SECOND_STAGE = ":2"
 """Ends the name of a method that gets a second stage: a segmentation network trained on its masks."""
 
@@ -94,11 +96,14 @@ def make_rows(
 
     with_second = methods if list(second_stage) == ["all"] else second_stage
     named = [*methods, *(f"{name.removesuffix(SECOND_STAGE)}{SECOND_STAGE}" for name in with_second)]
-    shared = [*_flat(load_settings(config).model_dump(mode="json", exclude_unset=True) if config else {}), *settings]
+    file = load_settings(config).model_dump(mode="json", exclude_unset=True) if config else {}
+    shared = [*_flat({key: value for key, value in file.items() if key not in OF_A_RUN}), *settings]
     found = [Variant.parse(text, shared) for text in (*dict.fromkeys(named), *rows)]
     for row in found:
         if row.method not in METHODS:
             raise SettingError(f"there is no method {row.method!r}; there are {', '.join(METHODS)}")
+        if own := [key for key in OF_A_RUN if any(setting.startswith(f"{key}=") for setting in row.settings)]:
+            raise SettingError(f"{own[0]!r} is no setting of a row; a comparison gives each run its method and seed")
         load_settings(overrides=list(row.settings))
     return found
 

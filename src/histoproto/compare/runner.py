@@ -71,7 +71,7 @@ class Runner:
                     task, code = futures[future], future.result()
                     if code:
                         failed.append(task)
-                    result = f"FAILED: {last_line(task.log)} (see {task.log})" if code else self.finished(task)
+                    result = f"FAILED: {reason(task.log, code)} (see {task.log})" if code else self.finished(task)
                     each = (time.monotonic() - started) / done
                     left = f"; about {each * (len(tasks) - done) / 60:.0f} min left" if done < len(tasks) else ""
                     self.tell(f"[{done}/{len(tasks)}] {task.name}: {result}{left}")
@@ -83,18 +83,18 @@ class Runner:
 
     def _one(self, task: Task) -> int:
         if self._stopped.is_set():
-            return signal.SIGINT
+            return -signal.SIGTERM
         job = Job(str(self.data), str(task.run), tuple(self._options(task)), self.paper)
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "histoproto.compare.work", json.dumps(asdict(job))]
         task.log.parent.mkdir(parents=True, exist_ok=True)
         with task.log.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end it.
             child = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
             self._children.add(child)
             if self._stopped.is_set():  # between the question above and here
-                _interrupt(child)
+                _end(child)
             code = child.wait()
         self._children.discard(child)
         return code
@@ -112,7 +112,7 @@ class Runner:
     def _stop(self) -> None:
         self._stopped.set()
         for child in list(self._children):
-            _interrupt(child)
+            _end(child)
 
 
 def plan_tasks(plan: Plan, out: Path, variants: Sequence[Variant] | None = None) -> list[Task]:
@@ -120,13 +120,15 @@ def plan_tasks(plan: Plan, out: Path, variants: Sequence[Variant] | None = None)
     return [Task(v, seed, v.run(out, seed)) for seed in range(plan.seeds) for v in variants or plan.variants]
 
 
-def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C for a child and what it has started."""
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child and what it has started. (SIGINT is ignored by all that a script starts in the background.)"""
     if child.poll() is None:
-        os.killpg(child.pid, signal.SIGINT)
+        os.killpg(child.pid, signal.SIGTERM)
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
-    return lines[-1] if lines else "no message"
+def reason(log: Path, code: int) -> str:
+    """Why a run failed: the last line of its log that says something, or the signal that ended it."""
+    if code < 0:
+        return f"ended by signal {-code}"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {code}"

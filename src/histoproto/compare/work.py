@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def finish(job: Job) -> None:
         if not (run / CARD_FILE).is_file():
             # A stopped run knows its own settings.
             options = ("--resume",) if (run / CONFIG_FILE).is_file() else job.training
-            command = [sys.executable, "-m", "histoproto", "train", job.data, "--out", job.run, *options]
+            command = [sys.executable, "-m", "histoproto", "train", job.data, "--out", job.run, "--no-report", *options]
             subprocess.run(command, check=True)
         measure(run, Path(job.data), job.paper)
 
@@ -132,6 +133,8 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Finish the job that is given; its mistakes end in one sentence."""
+    # Whoever ends this process means the training that it has started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         finish(Job(**json.loads(sys.argv[1])))
     except HistoProtoError as error:
