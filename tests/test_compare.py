@@ -126,6 +126,8 @@ def test_rows_are_read_as_people_write_them(tmp_path: Path) -> None:
             Plan.make(tmp_path, make_rows([], wrong), 1)
     with pytest.raises(SettingError, match=r"no method 'nosuch'; there are .*lpd"):
         make_rows(["nosuch"])
+    with pytest.raises(SettingError, match="needs rows"):
+        make_rows([])
     with pytest.raises(SettingError, match="'seed' is no setting of a row"):
         make_rows(["lpd"], settings=["seed=3"])
     with pytest.raises(SettingError, match=r"no setting 'model.prototype'"):

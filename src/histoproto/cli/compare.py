@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +67,7 @@ def compare(
     Console().print(_short(found))
     typer.echo(f"written: {out / 'comparison.md'}, comparison.csv")
     if found.results:
-        typer.echo(f"written: {write_page(found.plan, out, pictures)}")
+        typer.echo(f"written: {write_page(replace(found.plan, data=data), out, pictures)}")
     if failed:
         logs = ", ".join(str(task.log) for task in failed)
         raise RunError(f"{len(failed)} runs failed, see {logs}; what is mended is tried again by the same command")

@@ -46,14 +46,15 @@ class Difference:
 
 
 def differences(results: Sequence[RunResult], reference: str, draws: int = DRAWS) -> list[Difference]:
-    """Every row against the reference, in order; rows without a seed in common with it are left out."""
+    """Every row against the reference, in order; rows without a seed and the regions of it are left out."""
     runs: dict[str, dict[int, RunResult]] = {}
     for result in results:
         runs.setdefault(result.variant.label, {})[result.seed] = result
     theirs = runs.get(reference, {})
     found = []
     for label, ours in runs.items():
-        seeds = tuple(sorted(ours.keys() & theirs.keys()))
+        common = sorted(ours.keys() & theirs.keys())
+        seeds = tuple(seed for seed in common if ours[seed].regions.keys() == theirs[seed].regions.keys())
         if label == reference or not seeds:
             continue
         names = sorted(ours[seeds[0]].regions)

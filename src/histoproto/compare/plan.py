@@ -99,6 +99,8 @@ def make_rows(
     file = load_settings(config).model_dump(mode="json", exclude_unset=True) if config else {}
     shared = [*_flat({key: value for key, value in file.items() if key not in OF_A_RUN}), *settings]
     found = [Variant.parse(text, shared) for text in (*dict.fromkeys(named), *rows)]
+    if not found:
+        raise SettingError("a comparison needs rows: name methods with --methods lpd,cam, or rows with --row")
     for row in found:
         if row.method not in METHODS:
             raise SettingError(f"there is no method {row.method!r}; there are {', '.join(METHODS)}")
@@ -124,7 +126,7 @@ class Plan:
     Attributes:
         data: the data folder.
         fingerprints: of its training and test patches: all rows must be about the same.
-        variants: the rows, in order.
+        variants: the rows, in order; at least one.
         seeds: number of seeds, 0 … seeds − 1.
         reference: the label that the others are compared with.
     """
@@ -141,13 +143,13 @@ class Plan:
 
         Raises:
             DataError: the folder cannot be read, or has no training or test patches.
-            SettingError: no rows, or two that cannot be told apart.
+            SettingError: two rows that cannot be told apart.
         """
         rows = tuple(variants)
         folders = [row.folder for row in rows]
         double = [row.label for row in rows if folders.count(row.folder) > 1]
-        if not rows or double or not all(folders):
-            raise SettingError(f"every row needs a name of its own, found {', '.join(double) or 'none'}")
+        if double or not all(folders):
+            raise SettingError(f"every row needs a name of its own, found {', '.join(double) or 'an empty one'}")
         folder = open_data(data)
         prints = {split: fingerprint(folder.split(split)) for split in ("train", "test")}
         return cls(data, prints, rows, seeds, reference if reference in [r.label for r in rows] else rows[0].label)
