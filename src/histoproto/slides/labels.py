@@ -28,7 +28,7 @@ from histoproto.slides.raster import LabelRaster
 from histoproto.slides.reader import Pixels, SlideReader
 from histoproto.slides.scope import Scope
 from histoproto.slides.strip import Rows, Scores, Strip
-from histoproto.slides.tiles import default_readers, read_ahead, read_padded, read_tile
+from histoproto.slides.tiles import read_ahead, read_padded, read_tile
 
 UNDECIDED = 255
 """In the raster, until the scores are known: a pixel that will get a label."""
@@ -71,8 +71,8 @@ class SlideLabeller:
     plan: Plan
     scope: Scope
     settings: InferenceSettings
-    batch_size: int = 16
-    readers: int = default_readers()
+    batch_size: int = 8
+    readers: int = 1
 
     def write(
         self,
@@ -179,7 +179,8 @@ class SlideLabeller:
     def _decide(self, rows: Rows, first: int, height: int, width: int) -> Pixels:
         """Labels of height × width pixels at the top of the rows and from the column `first` (in cells) on."""
         left, right = max(0, first - self._halo), min(rows.scores.shape[2], first + CHUNK + self._halo)
-        scores = torch.from_numpy(rows.scores[None, :, :, left:right])
+        # Channels last: interpolation and argmax are ten times as fast as on maps one after the other.
+        scores = torch.from_numpy(rows.scores[None, :, :, left:right]).contiguous(memory_format=torch.channels_last)
         scores = F.interpolate(scores, scale_factor=CELL, mode="bilinear", align_corners=False)
         if self.settings.crf:
             high, wide, size = *scores.shape[2:], self.plan.size * CELL

@@ -91,8 +91,8 @@ class TiffSlide(SlideReader):
             rows, _ = _segment_size(page)
             row = page.imagewidth * page.dtype.itemsize * (1 if page.planarconfig == 2 else page.samplesperpixel)
             start = index * rows * row
-            handle.seek(page.is_contiguous[0] + start)
-            size = min(rows * row, page.is_contiguous[1] - start)
+            handle.seek(page.dataoffsets[0] + start)
+            size = min(rows * row, sum(page.databytecounts) - start)
         else:
             if page.databytecounts[index] == 0:
                 return None

@@ -34,6 +34,7 @@ from histoproto.slides.plan import CELL, plan_windows
 from histoproto.slides.raster import LabelRaster
 from histoproto.slides.reader import SlideReader, open_slide, require_mpp
 from histoproto.slides.scope import find_scope, is_image
+from histoproto.slides.tiles import default_readers
 from histoproto.tissue import TissueSet
 from histoproto.training.record import environment, now, peak_memory_mib, write_record
 
@@ -64,8 +65,8 @@ class SlideOptions:
     """µm/px of the model, for one that does not know it."""
     overlap: float = 0.5
     """Share of a window's side that it has in common with the next."""
-    batch_size: int = 16
-    """Windows that go through the network together."""
+    batch_size: int | None = None
+    """Windows that go through the network together; None: 8 on a processor, whose cache they must fit, 64 on a GPU."""
     readers: int | None = None
     """Threads that read; None: half of the cores."""
     probabilities: bool = False
@@ -132,7 +133,9 @@ def segment_slide(
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         scope = find_scope(reader, mpp, task.regions)
         plan = plan_windows(reader.height, reader.width, downsample, segmenter.card.patch_size, options.overlap, scope)
-        labeller = SlideLabeller(segmenter, reader, plan, scope, settings, options.batch_size)
+        batch_size = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
+        readers = options.readers or default_readers()
+        labeller = SlideLabeller(segmenter, reader, plan, scope, settings, batch_size, readers)
         summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, int(plan.needed.sum()))
         with _staged(out) as part, ExitStack() as stack:
             background = segmenter.tissues.background_index

@@ -38,8 +38,10 @@ def find_tissue(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     colourful[ink] = 0
     tissue = colourful > np.clip(otsu(colourful[~ink]), *THRESHOLDS)
     tissue = ndimage.binary_closing(tissue, iterations=2) | tissue
-    tissue = _without_small(tissue, SPECK_UM2 / mpp**2)
-    tissue = ~_without_small(~tissue, HOLE_UM2 / mpp**2) & ~ndimage.binary_dilation(ink)
+    tissue = _without_small(tissue, min(SPECK_UM2 / mpp**2, 0.5 * tissue.size))
+    holes = ndimage.binary_fill_holes(tissue) & ~tissue
+    tissue |= holes & ~_without_small(holes, HOLE_UM2 / mpp**2)
+    tissue &= ~ndimage.binary_dilation(ink)
     radius = ceil(MARGIN_UM / mpp)
     return np.asarray(ndimage.binary_dilation(tissue, iterations=radius))
 
