@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from histoproto.data.check import DataReport
     from histoproto.data.cut import CutReport
+    from histoproto.slides.annotated import AnnotatedSlides
 
 app = typer.Typer(help="Check, cut and draw data folders.", no_args_is_help=True)
 
@@ -28,7 +31,12 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folde
 
 @app.command()
 def cut(
-    regions: Annotated[Path, typer.Argument(metavar="REGIONS", help="Folder with img/, mask/ and classes.yaml.")],
+    regions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REGIONS", help="Folder with img/, mask/ and classes.yaml; or slides with NAME.geojson of QuPath."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Data folder to write, or to add a split to.")],
     size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 224,
     size_um: Annotated[float | None, typer.Option(help="Side of a patch in µm instead; needs µm/px.")] = None,
@@ -40,8 +48,18 @@ def cut(
     train_masks: Annotated[
         bool, typer.Option("--train-masks", help="Also write train/mask/, for full supervision (the ceiling).")
     ] = False,
-    region_mpp: Annotated[float | None, typer.Option(help="Scale of the regions in µm/px.")] = None,
-    mpp: Annotated[float | None, typer.Option(help="Scale of the patches in µm/px.", show_default="as is")] = None,
+    region_mpp: Annotated[
+        float | None, typer.Option(help="Scale of the regions in µm/px.", show_default="what a slide's file says")
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Scale of the patches in µm/px; slides need it.", show_default="as is")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Slides: the GeoJSON files.", show_default="beside the slides")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Slides: the tissues.", show_default="all that were drawn")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Where all regions go: train, val or test.", show_default="train")
     ] = None,
@@ -54,13 +72,12 @@ def cut(
     test_fraction: Annotated[float, typer.Option(help="Or: fraction of the groups for testing, at random.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the random choice of groups.")] = 0,
 ) -> None:
-    """Cut annotated regions into weakly labelled training patches and masked val and test patches.
+    """Cut annotated regions or slides into weakly labelled training patches and masked val and test patches.
 
     All regions go to one --split, or are split by group (patient, slide), none of which is then on two sides.
     """
-    from histoproto.data.cut import CutSettings, cut_regions
+    from histoproto.data.cut import CutSettings, cut_patches, masked_regions
     from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, split_named
-    from histoproto.data.regions import find_regions
     from histoproto.errors import SettingError
 
     by_group = groups is not None or group_regex is not None
@@ -83,17 +100,73 @@ def cut(
         if not scale or scale < 0 or size_um <= 0:
             raise SettingError("--size-um is above 0 and needs the scale of the patches: --mpp, or --region-mpp alone")
         size = round(size_um / scale)
-    settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp, train_masks)
-    if by_group:
-        names = find_regions(regions)
-        member = (
-            groups_from_table(groups, group_column, names) if groups else groups_from_pattern(group_regex or "", names)
-        )
-        sides = assign_splits(member.values(), val=shares["val"], test=shares["test"], seed=seed)
-        report = cut_regions(regions, out, settings, groups=member, splits=sides)
+    if (regions / "img").is_dir():
+        if annotations or classes:
+            raise SettingError("--annotations and --classes are for slides; regions have mask/ and classes.yaml")
+        settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp, train_masks)
+        tissues, openers = masked_regions(regions, settings.factor)
     else:
-        report = cut_regions(regions, out, settings, split=side)
+        from histoproto.slides.annotated import find_annotated
+
+        if mpp is None:
+            raise SettingError(f"{regions} has no folder img/, and slides are cut at a chosen scale: give --mpp")
+        settings = CutSettings(size, stride, test_stride, minimum, mpp, mpp, train_masks)
+        found = find_annotated(regions, mpp, annotations, classes, region_mpp)
+        tissues, openers = found.tissues, found.regions
+        _print_annotated(found)
+    member: dict[str, str] | None = None
+    if groups is not None:
+        member = groups_from_table(groups, group_column, openers)
+    elif group_regex is not None:
+        member = groups_from_pattern(group_regex, openers)
+    sides = None
+    if member is not None:
+        sides = assign_splits(member.values(), val=shares["val"], test=shares["test"], seed=seed)
+    with _bar("regions") as progress:
+        report = cut_patches(
+            tissues, openers, out, settings, split=side, groups=member, splits=sides, progress=progress
+        )
     _print_cut(report, out, size)
+
+
+@app.command()
+def tiles(
+    slides: Annotated[
+        list[Path], typer.Argument(metavar="SLIDES...", help="Slides, folders or patterns of them, or CSV tables.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for tiles/ and labels.csv.")],
+    tissues: Annotated[str, typer.Option(metavar="A,B,…", help="Names of the tissues to tick.")],
+    mpp: Annotated[float, typer.Option(help="Scale of the tiles in µm/px.")],
+    size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
+    stride: Annotated[int | None, typer.Option(help="Step between tiles.", show_default="the size")] = None,
+    per_slide: Annotated[
+        int | None, typer.Option(help="How many of a slide, drawn at random.", show_default="all")
+    ] = None,
+    tissue: Annotated[float, typer.Option(help="Least fraction of a tile that is not glass.")] = 0.5,
+    slide_mpp: Annotated[
+        float | None, typer.Option(help="Scale of the slides in µm/px.", show_default="what their files say")
+    ] = None,
+    regions: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where to look.", show_default="wherever there is tissue")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same tiles.")] = 0,
+) -> None:
+    """Cut tiles with tissue for a person to label: fill in 0 and 1 in labels.csv, and it is a folder to train on."""
+    from histoproto.slides.tasks import find_slides
+    from histoproto.slides.unlabelled import TileSettings, cut_tiles
+    from histoproto.tissue import TissueSet
+
+    classes = TissueSet.of(*(name.strip() for name in tissues.split(",")))
+    settings = TileSettings(mpp, size, stride, tissue, per_slide, seed)
+    with _bar("slides") as progress:
+        counts = cut_tiles(find_slides(slides, slide_mpp, regions), out, classes, settings, progress)
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        typer.echo(f"note: no tile with enough tissue in {', '.join(empty)}", err=True)
+    typer.echo(
+        f"{sum(counts.values())} tiles of {len(counts)} slides in {out / 'tiles'}\nnext: write 1 where a tile shows "
+        f"a tissue and 0 where it does not in {out / 'labels.csv'}, then histoproto data check {out}"
+    )
 
 
 @app.command()
@@ -113,6 +186,18 @@ def phantom(
     typer.echo(f"drawn: {len(data.train)} training, {len(data.val)} val and {len(data.test)} test patches in {out}")
 
 
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal, as something to tell of progress."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _print_cut(report: CutReport, out: Path, size: int) -> None:
     for split, labels in report.labels.items():
         found = ", ".join(
@@ -124,6 +209,15 @@ def _print_cut(report: CutReport, out: Path, size: int) -> None:
         f"{report.regions} regions, {len(report.too_small)} of them smaller than {size} px and skipped; "
         f"{report.empty} patches without tissue dropped\nnext: histoproto data check {out}"
     )
+
+
+def _print_annotated(found: AnnotatedSlides) -> None:
+    typer.echo(f"{len(found.regions)} slides with annotations of {', '.join(found.tissues.names)}")
+    if found.without:
+        typer.echo(f"note: left out, for there are no annotations: {', '.join(found.without)}", err=True)
+    if found.ignored:
+        ignored = ", ".join(f"{count} {name or 'without a class'}" for name, count in found.ignored.items())
+        typer.echo(f"note: annotations that are left out, for they are no tissue: {ignored}", err=True)
 
 
 def _print_report(report: DataReport) -> None:

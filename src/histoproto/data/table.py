@@ -63,8 +63,16 @@ def read_labels(path: Path) -> LabelTable:
     if len(set(header)) < len(header) or not all(header):
         raise DataError(f"{path}: column names must be different and not empty, found {', '.join(header)}")
     table = LabelTable(tissues)
+    empty = [number for number, row in enumerate(rows, start=2) if not any(row[name] for name in tissues)]
+    if empty:
+        table.problems.append(
+            f"{path.name}: {len(empty)} of {len(rows)} images have no label yet, the first is in row {empty[0]}; write "
+            "0 or 1 for each tissue, or remove the row"
+        )
     seen: set[str] = set()
     for number, row in enumerate(rows, start=2):
+        if not any(row[name] for name in tissues):
+            continue
         where = f"{path.name}, row {number} ({row['image']})"
         split = split_named(row.get("split", "train"))
         wrong = [f"{name} is {row[name]!r}" for name in tissues if row[name] not in ("0", "1")]

@@ -193,15 +193,15 @@ def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
     raise ImageError(f"{path} cannot be opened as a slide and may be damaged: {reasons}")
 
 
-def require_mpp(reader: SlideReader) -> float:
-    """The µm/px of a slide.
+def require_mpp(reader: SlideReader, option: str = "--mpp") -> float:
+    """The µm/px of a slide; `option` is where the user can give it.
 
     Raises:
         DataError: the file does not say, and nobody else did.
     """
     if reader.mpp is None:
         raise DataError(
-            f"{reader.path} does not say how many µm a pixel is wide; give it with --mpp (0.25 at 40×, 0.5 at 20×)"
+            f"{reader.path} does not say how many µm a pixel is wide; give it with {option} (0.25 at 40×, 0.5 at 20×)"
         )
     return reader.mpp
 
