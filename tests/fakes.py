@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histoproto.config import InferenceSettings, ModelSettings
-from histoproto.model.network import ClassMaps
-from histoproto.model.saving import ModelCard
+from histoproto.model.network import ClassMaps, PrototypeNetwork
+from histoproto.model.saving import ModelCard, save_model
 from histoproto.tissue import TissueSet
 
 TISSUES = TissueSet.of("red", "green", "blue")
@@ -48,3 +50,11 @@ def colour_card(
         encoder_licence="none",
         training_data={},
     )
+
+
+def tiny_run(folder: Path, mpp: float | None = None, patch_size: int = 64) -> Path:
+    """A run folder with an untrained network of three tissues that loads in no time, for what other processes do."""
+    settings = ModelSettings(encoder="test_efficientnet", weights=None, prototypes=2, dimension=8)
+    card = colour_card(patch_size, mpp).model_copy(update={"model": settings})
+    save_model(folder, PrototypeNetwork(settings, len(TISSUES)), card)
+    return folder

@@ -19,6 +19,7 @@ from histoproto.cli.export import export
 from histoproto.cli.predict import predict
 from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
+from histoproto.cli.segment import segment
 from histoproto.cli.train import train
 
 app = typer.Typer(
@@ -48,5 +49,5 @@ def _options(
 
 app.command()(demo)
 app.add_typer(data.app, name="data")
-for command in (train, evaluate, predict, compare, prototypes, report, export, doctor):
+for command in (train, evaluate, predict, segment, compare, prototypes, report, export, doctor):
     app.command()(command)

@@ -17,6 +17,7 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "pyd
 EXTRAS = {
     "transformers": ("the paper's encoder, mit_b0 … mit_b5", "pip install 'histoproto[mit]'"),
     "onnxruntime": ("models as ONNX, `histoproto export`", "pip install 'histoproto[onnx]'"),
+    "ray": ("whole slides on several machines, `segment --engine ray`", "pip install 'histoproto[ray]'"),
     "pydensecrf": ("a second dense CRF to check ours against", "pip install 'histoproto[crf-oracle]'"),
 }
 HUB_TIMEOUT = 2.0

@@ -1,0 +1,162 @@
+"""`histoproto segment`: tissue maps, outlines and areas of whole slides."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from histoproto.cli.predict import Background, Fusion, given
+
+if TYPE_CHECKING:
+    pass
+
+PRINTED = 30
+"""Slides whose areas are printed; those of all are in summary.csv."""
+
+
+class Engine(StrEnum):
+    """What runs the workers."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def segment(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
+    slides: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SLIDES...", help="Slides, folders or patterns of them, or CSV tables: slide, mpp, region."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where NAME/ of each slide and the summary go.")],
+    mpp: Annotated[
+        float | None, typer.Option(min=1e-3, help="µm/px of the slides.", show_default="what their files say")
+    ] = None,
+    model_mpp: Annotated[
+        float | None, typer.Option(min=1e-3, help="µm/px of the model.", show_default="what its card says")
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="What of the slides: GeoJSON of QuPath or a mask image, or a folder of them.",
+            show_default="their tissue",
+        ),
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")] = None,
+    crf: Annotated[
+        bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")
+    ] = None,
+    fusion: Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")] = None,
+    background: Annotated[
+        Background | None, typer.Option(help="How background is found.", show_default="the model's")
+    ] = None,
+    overlap: Annotated[
+        float | None, typer.Option(min=0, max=0.9, help="Of neighbouring windows.", show_default="0.5")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Windows in the network at once.", show_default="16")
+    ] = None,
+    min_area: Annotated[
+        float | None, typer.Option(min=0, help="Of an outline, in µm²; specks are dropped.", show_default="500")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Of simplified outlines, in µm; 0: exact.", show_default="1")
+    ] = None,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Write tissue.geojson.gz.")] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write probabilities.zarr.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work.", show_default="1; with Ray one per GPU")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.LOCAL,
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster: HOST:PORT, or auto.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Segment whole slides: a tissue map and outlines that open in QuPath, areas, and a picture to look at.
+
+    Finished slides are skipped, so that the same command goes on where it was stopped; several machines may share DIR.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
+
+    from histoproto.errors import DataError
+    from histoproto.slides.batch import segment_slides
+    from histoproto.slides.job import Outcome
+    from histoproto.slides.segment import SlideOptions
+    from histoproto.slides.tasks import find_slides
+
+    tasks = find_slides(slides, mpp, regions)
+    options = SlideOptions(
+        model_mpp=model_mpp,
+        gzip=gzip,
+        probabilities=probabilities,
+        **given(
+            views=views,
+            crf=crf,
+            fusion=fusion,
+            background=background,
+            overlap=overlap,
+            batch_size=batch_size,
+            min_area_um2=min_area,
+            tolerance_um=tolerance,
+        ),
+    )
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        everything = bar.add_task("slides", total=len(tasks))
+        in_hand: dict[str, TaskID] = {}
+
+        def tiles(name: str, done: int, total: int) -> None:
+            if name not in in_hand:
+                in_hand[name] = bar.add_task(f"  {name}")
+            bar.update(in_hand[name], completed=done, total=total)
+
+        def slide(outcome: Outcome, done: int, total: int) -> None:
+            bar.update(everything, completed=done, total=total)
+            if outcome.job.name in in_hand:
+                bar.remove_task(in_hand.pop(outcome.job.name))
+
+        report = segment_slides(
+            run,
+            tasks,
+            out,
+            options,
+            workers=workers,
+            engine=engine.value,
+            address=address,
+            device=device,
+            tiles=tiles,
+            slides=slide,
+        )
+    _print_areas(report.names("done", "finished"), out)
+    finished, failed = len(report.names("finished")), len(report.failed)
+    typer.echo(f"{len(report.names('done'))} slides segmented, {finished} were finished before, {failed} failed: {out}")
+    for outcome in report.failed:
+        typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
+    if failed:
+        raise DataError(f"{failed} of {len(tasks)} slides failed for the reasons above; the others are done")
+
+
+def _print_areas(names: list[str], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
+
+    areas = {
+        name: [row for row in read_areas(out / name / "areas.csv") if row.region == WHOLE_SLIDE]
+        for name in names[:PRINTED]
+    }
+    tissues = list(dict.fromkeys(row.tissue for rows in areas.values() for row in rows if row.tissue != BACKGROUND))
+    table = Table("slide", *(f"{tissue} mm²" for tissue in tissues))
+    for name, rows in areas.items():
+        found = {row.tissue: f"{row.mm2:.2f} ({row.percent:.0f} %)" if row.pixels else "–" for row in rows}
+        table.add_row(name, *(found.get(tissue, "") for tissue in tissues))
+    if names:
+        Console(soft_wrap=True, highlight=False).print(table)
+    if len(names) > PRINTED:
+        typer.echo(f"… and {len(names) - PRINTED} more: {out / 'summary.csv'}")

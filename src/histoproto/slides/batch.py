@@ -1,0 +1,117 @@
+"""Many slides: in this process, in several, or on the machines of a Ray cluster; all may share one output folder.
+
+What keeps them apart is one lock per slide (`histoproto.slides.lock`), whoever started them. Finished slides are
+skipped, so that a batch that was stopped, however harshly, goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Literal
+
+from histoproto.errors import OutputError, SettingError
+from histoproto.model.saving import load_card
+from histoproto.slides.export.summary import Failure, write_summary
+from histoproto.slides.job import Job, Outcome, is_finished
+from histoproto.slides.processes import Setup, Tiles, in_processes, in_this_process
+from histoproto.slides.ray_engine import on_ray
+from histoproto.slides.segment import SlideOptions, SlideTask
+from histoproto.slides.tasks import name_slides
+
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of all slides, in the order of the list."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def names(self, *states: str) -> list[str]:
+        """The slides in these states."""
+        return [outcome.job.name for outcome in self.outcomes if outcome.state in states]
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Those that failed, each with its sentence."""
+        return [outcome for outcome in self.outcomes if outcome.state == "failed"]
+
+
+def segment_slides(
+    run: Path,
+    tasks: Sequence[SlideTask],
+    out: Path,
+    options: SlideOptions | None = None,
+    *,
+    workers: int | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    device: str = "auto",
+    tiles: Tiles | None = None,
+    slides: Callable[[Outcome, int, int], None] | None = None,
+) -> BatchReport:
+    """Segment slides into OUT/NAME, each once, and write OUT/summary.csv and OUT/summary.html.
+
+    A slide that fails does not stop the others. One that another process has in hand is waited for at the end, so that
+    after this call every slide is finished or has failed.
+
+    Args:
+        run: run folder of the model.
+        tasks: the slides (`find_slides`).
+        out: where the folders of the slides go.
+        options: how to segment.
+        workers: processes, or actors with Ray. None: one process; with Ray one actor per GPU or machine.
+        engine: `local`: this machine; `ray`: a cluster.
+        address: of the Ray cluster.
+        device: `auto`, `cpu`, `cuda` …; several workers share out the GPUs.
+        tiles: told of progress in a slide: its name, tiles done, tiles in all (not with Ray).
+        slides: told of each outcome, slides done with, and slides in all.
+
+    Raises:
+        RunError, SettingError: a model or a setting that will not do for any slide.
+        DataError: two slides that nothing tells apart.
+        OutputError: nothing can be written to `out`.
+    """
+    if workers is not None and workers < 1:
+        raise SettingError(f"the number of workers must be at least 1, found {workers}")
+    if address is not None and engine != "ray":
+        raise SettingError("an address is that of a Ray cluster; add --engine ray")
+    load_card(run)  # a run folder that is none, or one that cannot be written to, is answered before any work
+    _check_writable(out)
+    named = [Job(name, task) for name, task in name_slides(tasks).items()]
+    outcomes = {job.name: Outcome(job, "finished") for job in named if is_finished(out, job.name)}
+    for count, outcome in enumerate(outcomes.values(), start=1):
+        if slides:
+            slides(outcome, count, len(named))
+    jobs = deque(job for job in named if job.name not in outcomes)
+    setup, ignore = Setup(run, out, options or SlideOptions(), device), lambda *_: None
+    if engine == "ray":
+        stream = on_ray(jobs, setup, workers, address)
+    elif workers is None or min(workers, len(jobs)) < 2:
+        stream = in_this_process(jobs, setup, tiles or ignore)
+    else:
+        stream = in_processes(jobs, setup, min(workers, len(jobs)), tiles or ignore)
+    if jobs:
+        for outcome in stream:
+            if outcome.state == "busy":
+                jobs.append(replace(outcome.job, wait=True))  # after all others
+                continue
+            outcomes[outcome.job.name] = outcome
+            if slides:
+                slides(outcome, len(outcomes), len(named))
+    report = BatchReport(tuple(outcomes[job.name] for job in named))
+    write_summary(out, [Failure(one.job.name, one.job.task.path, one.sentence) for one in report.failed])
+    return report
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise OutputError(f"the folder {out} cannot be written: {error.strerror or error}") from error
