@@ -37,8 +37,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
     arguments = parser.parse_args()
-    out = arguments.out
+    out, settings = arguments.out, [part for setting in arguments.set for part in ("--set", setting)]
     data = {name: out / "data" / name for name in ("luad", "luad-reversed", "glas")}
     if not data["luad"].exists():
         cut_lung(arguments.luad / "pool", arguments.luad / "eval", data["luad"])
@@ -51,12 +52,12 @@ def main() -> None:
     for seeds in range(1, arguments.seeds + 1):  # all data sets have one seed before any has two
         for name, folder in data.items():
             command = ("compare", folder, "--methods", arguments.methods, "--seeds", seeds, "--jobs", arguments.jobs)
-            call("-m", "histoproto", *command, "--out", out / name, "--no-pictures")
+            call("-m", "histoproto", *command, *settings, "--out", out / name, "--no-pictures")
         call("-m", "histoproto.compare.merge", *(out / name for name in data), "--to", out / "comparison.md")
     for name, folder in data.items():
         call("-m", "histoproto", "compare", folder, "--out", out / name, "--table-only")
     sensitivity = Path(__file__).with_name("sensitivity.py")
-    call(sensitivity, data["luad"], "--out", out / "sensitivity", "--jobs", arguments.jobs)
+    call(sensitivity, data["luad"], "--out", out / "sensitivity", "--jobs", arguments.jobs, *settings)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How much the choices matter: mIoU over lambda_div, K, T and the number of labelled patches; prototypes over K.
 
-    python benchmarks/sensitivity.py DATA --out DIR [--seeds 1] [--jobs 1] [--only NAME …] [--images docs/images]
+    python benchmarks/sensitivity.py DATA --out DIR [--seeds 1] [--jobs 1] [--only NAME …] [--set KEY=VALUE …]
 
 DATA has `train` (with masks, for `supervised`) and `test`. A finished run is never repeated, a stopped one is resumed,
 and `--plot-only` draws what is there. All points of a plot share the settings of the method, but for what the axis
@@ -25,9 +25,8 @@ from histoproto.compare.plan import Plan, Variant, read_plan
 from histoproto.compare.results import RunResult
 from histoproto.compare.session import complete
 from histoproto.compare.table import write_table
-from histoproto.config import Settings
+from histoproto.config import load_settings
 
-USUAL = Settings()
 COLOURS = {"lpd": "#2f6db5", "cam": "#c77c11", "supervised": "#4a4f57", "pbip": "#b3372f"}
 MEASURES = (
     ("coverage", "coverage of the tissue's region"),
@@ -55,57 +54,59 @@ class Axis:
     logarithmic: bool = False
 
 
-def line(method: str, key: str, values: Sequence[float], usual: float | None = None, *settings: str) -> Line:
-    """A curve over one setting; the value that is the method's own is the row that bears its name."""
-    rows = tuple(
-        Variant(method, method, settings=settings)
-        if value == usual
-        else Variant(f"{method} {key.split('.')[-1]}={value:g}", method, settings=(*settings, f"{key}={value:g}"))
-        for value in values
-    )
-    return Line(method, tuple(values), rows)
-
-
-def labels_line(method: str, parts: Sequence[float]) -> Line:
-    """A curve over the part of the labelled patches, at the same number of steps."""
-    rows = tuple(
-        Variant(method, method)
-        if part == 1
-        else Variant(
-            f"{method} {100 * part:g} %",
-            method,
-            settings=(f"data.fraction={part:g}", f"training.epochs={round(USUAL.training.epochs / part)}"),
-        )
-        for part in parts
-    )
-    return Line(method, tuple(100 * part for part in parts), rows)
-
-
-def lpd_axis(title: str, key: str, usual: float, values: Sequence[float], logarithmic: bool = False) -> Axis:
-    """LPD over one setting, its default always among the values."""
-    return Axis(title, usual, (line("lpd", key, sorted({*values, usual}), usual),), logarithmic)
-
-
 COUNTS = (1, 3, 5, 10, 20)
 PARTS = (0.05, 0.1, 0.25, 0.5, 1.0)
-LAMBDA = lpd_axis("lambda_div", "loss.diversity", USUAL.loss.diversity, (0, 0.25, 0.5, 1, 2))
-K = lpd_axis("K, prototypes per tissue", "model.prototypes", USUAL.model.prototypes, COUNTS)
-T = lpd_axis("T", "loss.diversity_temperature", USUAL.loss.diversity_temperature, (0.03, 0.1, 0.3, 1), True)
-LABELS = Axis(
-    "labelled patches in % of all", 100, tuple(labels_line(m, PARTS) for m in ("lpd", "cam", "supervised")), True
-)
-BANKS = Axis(
-    K.title,
-    K.default,
-    (K.lines[0], line("pbip", "model.prototypes", COUNTS, None, "training.second_stage=false")),
-)
-FIGURES = {"lambda": (LAMBDA,), "K": (K,), "T": (T,), "labels": (LABELS,), "prototypes": (BANKS,)}
 
 
-def rows_of(names: Sequence[str]) -> list[Variant]:
-    """The rows of some figures, each once."""
-    found = [row for name in names for axis in FIGURES[name] for one in axis.lines for row in one.rows]
-    return list(dict.fromkeys(found))
+class Figures:
+    """All axes, for runs that share some settings; `[name]` is one of them."""
+
+    def __init__(self, shared: Sequence[str] = ()):
+        self.shared, self.usual = tuple(shared), load_settings(overrides=list(shared))
+        usual = self.usual
+        counts = self._lpd("K, prototypes per tissue", "model.prototypes", usual.model.prototypes, COUNTS)
+        banks = self._line("pbip", "model.prototypes", COUNTS, None, "training.second_stage=false")
+        temperature = usual.loss.diversity_temperature
+        self.axes = {
+            "lambda": self._lpd("lambda_div", "loss.diversity", usual.loss.diversity, (0, 0.25, 0.5, 1, 2)),
+            "K": counts,
+            "T": self._lpd("T", "loss.diversity_temperature", temperature, (0.03, 0.1, 0.3, 1), logarithmic=True),
+            "labels": Axis(
+                "labelled patches in % of all", 100, tuple(map(self._labels, ("lpd", "cam", "supervised"))), True
+            ),
+            "prototypes": Axis(counts.title, counts.default, (*counts.lines, banks)),
+        }
+
+    def rows(self, names: Sequence[str]) -> list[Variant]:
+        """The rows of some axes, each once."""
+        return list(dict.fromkeys(row for name in names for one in self.axes[name].lines for row in one.rows))
+
+    def _lpd(self, title: str, key: str, usual: float, values: Sequence[float], logarithmic: bool = False) -> Axis:
+        """LPD over one setting, its default always among the values."""
+        return Axis(title, usual, (self._line("lpd", key, sorted({*values, usual}), usual),), logarithmic)
+
+    def _line(self, method: str, key: str, values: Sequence[float], usual: float | None, *settings: str) -> Line:
+        """A curve over one setting; the value that is the method's own is the row that bears its name."""
+        rows = tuple(
+            self._row(method)
+            if value == usual
+            else self._row(f"{method} {key.split('.')[-1]}={value:g}", *settings, f"{key}={value:g}")
+            for value in values
+        )
+        return Line(method, tuple(values), rows)
+
+    def _labels(self, method: str) -> Line:
+        """A curve over the part of the labelled patches, at the same number of steps."""
+        rows = []
+        for part in PARTS:
+            epochs = f"training.epochs={round(self.usual.training.epochs / part)}"
+            few = (f"{method} {100 * part:g} %", f"data.fraction={part:g}", epochs)
+            rows.append(self._row(method) if part == 1 else self._row(*few))
+        return Line(method, tuple(100 * part for part in PARTS), tuple(rows))
+
+    def _row(self, label: str, *settings: str) -> Variant:
+        """A row; its label begins with the method."""
+        return Variant(label, label.split()[0], settings=(*self.shared, *settings))
 
 
 def draw_line(axes: plt.Axes, one: Line, results: Sequence[RunResult], key: str, factor: float) -> None:
@@ -135,15 +136,16 @@ def finish(axes: plt.Axes, axis: Axis, what: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw(results: Sequence[RunResult], seeds: int, folder: Path, source: str) -> list[Path]:
-    """The figures for which there are runs; a figure says how many seeds a point has."""
+def draw(figures: Figures, results: Sequence[RunResult], seeds: int, folder: Path, source: str) -> list[Path]:
+    """The plots for which there are runs; a plot says how many seeds a point has."""
     folder.mkdir(parents=True, exist_ok=True)
     done = {result.variant for result in results}
     note = f"{source}; {'one seed' if seeds == 1 else f'up to {seeds} seeds'} per point"
+    axes_of = figures.axes
     plots = {
-        "sensitivity.png": [(axis, "miou", "mIoU in %, honest", 100.0) for axis in (LAMBDA, K, T)],
-        "labels.png": [(LABELS, "miou", "mIoU in %, honest", 100.0)],
-        "prototypes-over-k.png": [(BANKS, key, words, 1.0) for key, words in MEASURES],
+        "sensitivity.png": [(axes_of[name], "miou", "mIoU in %, honest", 100.0) for name in ("lambda", "K", "T")],
+        "labels.png": [(axes_of["labels"], "miou", "mIoU in %, honest", 100.0)],
+        "prototypes-over-k.png": [(axes_of["prototypes"], key, words, 1.0) for key, words in MEASURES],
     }
     written = []
     for name, panels in plots.items():
@@ -176,16 +178,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--only", nargs="+", default=list(FIGURES), choices=list(FIGURES))
+    parser.add_argument("--only", nargs="+", default=list(Figures().axes), choices=list(Figures().axes))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
     parser.add_argument("--images", type=Path, default=Path("docs/images"))
     parser.add_argument("--plot-only", action="store_true")
     arguments = parser.parse_args()
-    plan = Plan.make(arguments.data, rows_of(arguments.only), arguments.seeds)
+    figures = Figures(arguments.set)
+    plan = Plan.make(arguments.data, figures.rows(arguments.only), arguments.seeds)
     if not arguments.plot_only:
         complete(plan, arguments.out, arguments.jobs)
     everything = read_plan(arguments.out)
     found = write_table(everything, arguments.out)
-    for path in draw(found.results, everything.seeds, arguments.images, f"{plan.data.name}, {found.protocol}"):
+    for path in draw(figures, found.results, everything.seeds, arguments.images, f"{plan.data.name}, {found.protocol}"):
         print(f"written: {path}")
 
 
