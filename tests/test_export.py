@@ -13,6 +13,7 @@ from histoproto.errors import OutputError, RunError, WeightsError
 from histoproto.inference.export import export_model
 from histoproto.inference.onnx_network import OnnxNetwork
 from histoproto.inference.segmenter import Segmenter
+from histoproto.model.half_precision import HalfPrecision, half_type
 from histoproto.model.network import ClassMaps, LinearNetwork, Network, PrototypeNetwork, SegmentationNetwork
 from histoproto.model.rewriting import exportable, fold_normalisation
 from histoproto.model.saving import ModelCard, save_model
@@ -118,3 +119,14 @@ def test_mistakes(run: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(WeightsError, match="cannot be read as an ONNX model"):
         OnnxNetwork(tmp_path / "model.onnx", torch.device("cpu"))
+
+
+def test_half_precision_changes_little_and_gives_32_bits() -> None:
+    network = PrototypeNetwork(ModelSettings(prototypes=3), 3).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        plain, fast = network.class_maps(images), HalfPrecision(network).class_maps(images)
+    for a, b in zip((*plain.maps, plain.logits), (*fast.maps, fast.logits), strict=True):
+        assert b.dtype == torch.float32
+        assert (a - b).abs().mean() < 0.1 * a.abs().mean()
+        assert (half_type(torch.device("cpu")) is None) == torch.equal(a, b)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from histoproto.errors import SettingError
 from histoproto.inference.background import background_activation, glass_mask, label_probabilities
-from histoproto.inference.fusion import fuse_scales, minmax
-from histoproto.inference.gating import gate_softly, present_tissues
+from histoproto.inference.fusion import fuse_scales, minmax, upsample_maps
+from histoproto.inference.gating import gate_softly, present_tissues, strongest
 from histoproto.inference.views import VIEWS, mean_of_views
 from histoproto.model.network import ClassMaps
 
@@ -148,3 +148,25 @@ def test_views_are_turned_back_and_averaged() -> None:
     torch.testing.assert_close(fused, torch.stack(lights).mean(dim=0))
     edges = torch.stack([light[..., column].mean(dim=2) for light in lights for column in (0, -1)])
     torch.testing.assert_close(logits, edges.mean(dim=0))
+
+
+def test_strongest_is_the_first_of_the_highest() -> None:
+    maps = torch.randint(0, 3, (2, 7, 9, 11)).float()  # with many ties
+    expected = torch.from_numpy(maps.numpy().argmax(axis=1))  # numpy promises the first
+    found = strongest(maps)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found.long(), expected)
+    assert strongest(torch.zeros(1, 255, 1, 1)).item() == 0
+
+
+@pytest.mark.parametrize("size", [(16, 16), (31, 5), (8, 6), (3, 4)])
+def test_upsampling_equals_interpolation(size: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, 8, 6)
+    torch.testing.assert_close(upsample_maps(maps, size), F.interpolate(maps, size, mode="bilinear"))
+
+
+def test_scales_of_one_size_are_fused_as_if_apart() -> None:
+    maps = [torch.randn(2, 3, size, size) for size in (8, 4, 4)]
+    apart = [torch.nn.functional.interpolate(scale, (16, 16), mode="bilinear") for scale in maps]
+    expected = 0.2 * apart[0] + 0.5 * apart[1] + 0.3 * apart[2]
+    torch.testing.assert_close(fuse_scales(maps, (16, 16), (0.2, 0.5, 0.3), "raw"), expected)

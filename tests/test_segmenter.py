@@ -218,7 +218,7 @@ def test_other_mistakes_are_sentences(segmenter: Segmenter, tmp_path: Path) -> N
 
 def test_chunks_are_bounded_by_number_and_pixels() -> None:
     small, large = np.zeros((8, 8, 3), np.uint8), np.zeros((3000, 4000, 3), np.uint8)
-    assert [len(chunk) for chunk in in_chunks((i, small) for i in range(20))] == [16, 4]
+    assert [len(chunk) for chunk in in_chunks((i, small) for i in range(300))] == [256, 44]
     assert [len(chunk) for chunk in in_chunks([(0, large), (1, small), (2, large), (3, large)])] == [2, 1, 1]
 
 

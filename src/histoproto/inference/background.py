@@ -33,7 +33,8 @@ def glass_mask(
     Returns:
         H×W (or B×H×W) bool, true on glass.
     """
-    darkest = image.min(axis=-1).astype(np.float32)
+    red, green, blue = np.moveaxis(image, -1, 0)
+    darkest = np.minimum(np.minimum(red, green), blue).astype(np.float32)  # much quicker than image.min(axis=-1)
     return np.asarray(ndimage.gaussian_filter(darkest, smoothing, axes=(-2, -1)) >= brightness)
 
 

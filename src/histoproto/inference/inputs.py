@@ -17,8 +17,13 @@ Pixels = NDArray[np.uint8]
 ImageLike = Pixels | str | Path
 Key = TypeVar("Key")
 
-CHUNK_IMAGES = 16
+CHUNK_IMAGES = 256
 CHUNK_PIXELS = 2**24
+CPU_BATCH = 16
+"""Patches at once on a CPU. More leave the caches; with fewer, PyTorch on one thread takes a slow path for 1×1
+convolutions."""
+GPU_PIXELS = 2**22
+"""Pixels at once on a GPU, which wants more to do: 85 patches of 224 px."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -35,6 +40,11 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(f"there is no device {name!r} here; try auto or cpu") from error
     return device
+
+
+def best_batch(device: torch.device, side: int) -> int:
+    """How many patches of `side` pixels go through a network together; measured in `benchmarks/inference.py`."""
+    return CPU_BATCH if device.type == "cpu" else max(CPU_BATCH, GPU_PIXELS // side**2)
 
 
 def list_inputs(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
@@ -88,7 +98,7 @@ def check_labels(labels: Any, count: int, tissues: int) -> NDArray[np.bool_]:
 def in_chunks(images: Iterable[tuple[Key, Pixels]]) -> Iterator[list[tuple[Key, Pixels]]]:
     """Images (each with whatever belongs to it) in lists that are worth a batch and fit into memory.
 
-    A list ends at 16 images or 16 million pixels, so that a single huge image is alone.
+    A list ends at 256 images or 16 million pixels, so that a single huge image is alone.
     """
     chunk: list[tuple[Key, Pixels]] = []
     for key, image in images:

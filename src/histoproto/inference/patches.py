@@ -93,6 +93,8 @@ def as_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 def pad_to_stride(images: Tensor, stride: int = ENCODER_STRIDE) -> Tensor:
     """Pad B×3×H×W at the bottom and right, by reflection as often as it takes, to multiples of `stride`."""
+    if images.shape[-2] % stride == images.shape[-1] % stride == 0:
+        return images
     rows, columns = (_reflected(length, -length % stride, images.device) for length in images.shape[-2:])
     return images[..., rows[:, None], columns]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from histoproto.config import InferenceSettings
 from histoproto.inference.background import label_probabilities
 from histoproto.inference.fusion import Ranges
+from histoproto.inference.gating import strongest
 from histoproto.inference.large import windowed_crf
 from histoproto.inference.patches import add_ranges, as_batch, patch_maps
 from histoproto.inference.segmenter import Segmenter
@@ -191,7 +192,7 @@ class SlideLabeller:
         scores = scores[:, :, y : y + height, x : x + width]
         if not self.settings.crf and not self._plain:  # the highest of raw maps is the likeliest, without more ado
             scores = self._chances(scores)
-        return scores.argmax(dim=1)[0].to(torch.uint8).numpy()
+        return strongest(scores)[0].numpy()
 
     @torch.inference_mode()
     def _probabilities(self, rows: Rows) -> Scores:
