@@ -63,6 +63,19 @@ def test_balanced_classification_ignores_how_common_a_tissue_is() -> None:
     assert balancing_weights(torch.tensor([0.0, 1.0])).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("case", ["plain", "extreme", "no tissue", "zeros", "one tissue"])
+def test_classification_is_never_nan(dtype: torch.dtype, case: str) -> None:
+    tissues = 1 if case == "one tissue" else C
+    z = (torch.randn(B, tissues) * (1e4 if case == "extreme" else 1 if case != "zeros" else 0)).to(dtype)
+    labels = torch.zeros(B, tissues) if case == "no tissue" else (torch.rand(B, tissues) < 0.5).float()
+    z.requires_grad_()
+    loss = classification_loss([z, z, z], labels, (0.1, 1.0, 1.0), balancing_weights(labels.mean(dim=0)))
+    assert loss >= 0
+    assert loss.isfinite()
+    assert gradient(loss, z)[0].isfinite().all()
+
+
 # --- diversity --------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +174,18 @@ def test_published_diversity_regularises_nothing() -> None:
     last_only = torch.zeros_like(regions)
     last_only[:, 2] = True  # the region of the last tissue is given to nobody
     assert published_diversity_loss(features, prototypes, last_only) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("case", ["plain", "one prototype", "one location", "no tissue", "zeros"])
+def test_published_diversity_is_never_nan(dtype: torch.dtype, case: str) -> None:
+    features = (torch.randn(B, D, S, S) * (case != "zeros")).to(dtype).requires_grad_()
+    prototypes = (torch.randn(C, 1 if case == "one prototype" else K, D) * (case != "zeros")).to(dtype)
+    regions, side = torch.zeros(B, C, S, S, dtype=torch.bool), 1 if case == "one location" else S
+    regions[..., :side, :side] = case != "no tissue"
+    loss = published_diversity_loss(features, prototypes, regions)
+    assert 0 <= loss <= 1 + 1e-6
+    assert gradient(loss, features)[0].isfinite().all()
 
 
 # --- similarity -------------------------------------------------------------------------------------------------------
@@ -266,6 +291,23 @@ def test_refiner_is_never_nan(dtype: torch.dtype, case: str) -> None:
     pairs = select_pairs(maps, present)
     assert len(pairs.patch) == 0 if case == "no tissue" else len(pairs.patch) >= B * C
     loss = contrastive_loss(*feature_embeddings(maps, pairs, teacher, 0.5), pairs, prototypes, 0.07)
+    assert loss.isfinite()
+    for grad in torch.autograd.grad(loss, [maps, prototypes], allow_unused=True):
+        assert grad is None or grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("case", ["plain", "one prototype", "no tissue", "zeros", "one location"])
+def test_image_refiner_is_never_nan(dtype: torch.dtype, case: str) -> None:
+    k, size = (1, S) if case == "one prototype" else (K, 1 if case == "one location" else S)
+    maps = (10 * torch.randn(B, C, k, size, size)).to(dtype) * (case != "zeros")
+    images = torch.rand(B, 3, 4 * S, 4 * S) * (case != "zeros")
+    present = torch.full((B, C), float(case != "no tissue"))
+    maps.requires_grad_()
+    prototypes = torch.randn(C, k, 3, requires_grad=True)
+    pairs = select_pairs(maps, present)
+    embedded = image_embeddings(maps, pairs, images, lambda x: x.to(dtype).mean(dim=(2, 3)), 0.5, chunk=4)
+    loss = contrastive_loss(*embedded, pairs, prototypes, 0.07)
     assert loss.isfinite()
     for grad in torch.autograd.grad(loss, [maps, prototypes], allow_unused=True):
         assert grad is None or grad.isfinite().all()

@@ -170,6 +170,24 @@ def test_cosine_maps_against_loop() -> None:
     assert cosine_maps(torch.zeros(1, 5, 2, 2), prototypes).eq(0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_cosines_of_zero_vectors_are_zero_and_their_gradients_bounded(dtype: torch.dtype) -> None:
+    """As on empty glass, or where a projection is switched off by its ReLU."""
+    features = torch.randn(2, 5, 3, 3).to(dtype)
+    features[0] = 0
+    prototypes = torch.randn(4, 2, 5).to(dtype)
+    prototypes[1] = 0
+    features.requires_grad_()
+    prototypes.requires_grad_()
+    cosines = cosine_maps(features, prototypes)
+    assert (cosines[0] == 0).all()
+    assert (cosines[:, 1] == 0).all()
+    (1e-3 * cosines.float()).sum().backward()
+    for grad in (features.grad, prototypes.grad):
+        assert grad is not None
+        assert grad.isfinite().all()
+
+
 def test_merging_and_pooling() -> None:
     maps = torch.randn(2, 3, 4, 5, 5)
     for merge in ("mean", "softmax", "logsumexp"):

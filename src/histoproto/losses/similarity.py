@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 _EPSILON = 1e-6
+_LEAST_NORM = 1e-3
+"""Shorter vectors count as this long: the gradient at a zero vector is the inverse, and must not overflow in half."""
 
 
 class Pairs(NamedTuple):
@@ -123,12 +125,12 @@ def contrastive_loss(
     """
     if len(pairs.patch) == 0:
         return prototypes.sum() * 0.0
-    bank = F.normalize(prototypes.float().flatten(0, 1), dim=-1)
+    bank = F.normalize(prototypes.float().flatten(0, 1), dim=-1, eps=_LEAST_NORM)
     own = (pairs.tissue * prototypes.shape[1] + pairs.prototype)[:, None]
-    fg = (F.normalize(foreground, dim=-1) @ bank.T / temperature).log_softmax(dim=1)
+    fg = (F.normalize(foreground, dim=-1, eps=_LEAST_NORM) @ bank.T / temperature).log_softmax(dim=1)
     loss = -fg.gather(1, own).mean()
     if len(bank) > 1:
-        logits = F.normalize(background, dim=-1) @ bank.T / temperature
+        logits = F.normalize(background, dim=-1, eps=_LEAST_NORM) @ bank.T / temperature
         others = logits.scatter(1, own, -torch.inf).logsumexp(dim=1)
         loss = loss + (logits.logsumexp(dim=1) - others).mean()
     return loss

@@ -13,6 +13,8 @@ Merge = Literal["mean", "softmax", "logsumexp"]
 Pooling = Literal["mean", "logsumexp", "topk"]
 
 LOGIT_SCALE_LIMIT = 100.0
+LEAST_NORM = 1e-3
+"""Shorter vectors count as this long; none of a trained network is."""
 
 
 class PrototypeBank(nn.Module):
@@ -51,8 +53,10 @@ def cosine_maps(features: Tensor, prototypes: Tensor) -> Tensor:
     Returns:
         B×C×K×h×w in [−1, 1]; 0 where a vector is zero.
     """
-    features = F.normalize(features, dim=1)
-    prototypes = F.normalize(prototypes, dim=-1)
+    # In single precision, as torch's own lower bound of 1e-12 is 0 in half; and with a higher bound, as the gradient at
+    # a zero vector is its inverse and must not overflow.
+    features = F.normalize(features.float(), dim=1, eps=LEAST_NORM)
+    prototypes = F.normalize(prototypes.float(), dim=-1, eps=LEAST_NORM)
     return torch.einsum("bdhw,ckd->bckhw", features, prototypes)
 
 
