@@ -41,7 +41,8 @@ def test_cut_and_check(regions, tmp_path):
 
 def test_cut_by_group(regions, tmp_path):
     pattern = ("--group-regex", "^p[0-9]")
-    run("cut", regions, tmp_path / "a", "--size", 20, *pattern, "--test-groups", "p2", "--val-groups", "p3")
+    said = run("cut", regions, tmp_path / "a", "--size", 20, *pattern, "--test-groups", "p2", "--val-groups", "p3")
+    assert "groups in test: p2\nproved from the files written: no group is on two sides\n" in said
     assert {path.name[:2] for path in list_images(tmp_path / "a" / "test" / "img")} == {"p2"}
     table = tmp_path / "patients.csv"
     table.write_text("image,patient,case\np1_a,x,1\np2_a,x,2\np3_a,y,3\n")

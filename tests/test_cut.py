@@ -216,6 +216,7 @@ def test_a_split_by_group_keeps_groups_apart(tmp_path):
     assert found == {"train": {"p1"}, "val": {"p2"}, "test": {"p3"}}
     assert report.patches("test") == 8  # without overlap; training patches overlap
     assert report.patches("train") == 16
+    assert report.groups == {"train": ["p1"], "val": ["p2"], "test": ["p3"]}
     with (tmp_path / "out" / "groups.csv").open() as file:
         assert list(csv.reader(file))[:3] == [
             ["region", "group", "split"],

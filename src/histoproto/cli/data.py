@@ -205,6 +205,10 @@ def _print_cut(report: CutReport, out: Path, size: int) -> None:
             for label, count in labels.most_common()
         )
         typer.echo(f"{split}: {labels.total()} patches ({found or 'none'})")
+    for split, groups in report.groups.items():
+        typer.echo(f"groups in {split}: {', '.join(groups) or 'none'}")
+    if report.groups:
+        typer.echo("proved from the files written: no group is on two sides")
     typer.echo(
         f"{report.regions} regions, {len(report.too_small)} of them smaller than {size} px and skipped; "
         f"{report.empty} patches without tissue dropped\nnext: histoproto data check {out}"

@@ -79,7 +79,8 @@ def predict(
             labels_from_names,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-    typer.echo(f"{len(prediction.done)} images segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}")
+    if prediction.done:
+        typer.echo(f"{len(prediction.done)} images segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}")
     for _, sentence in prediction.failed:
         typer.echo(f"failed: {sentence}", err=True)
     if prediction.failed:

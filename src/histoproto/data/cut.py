@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import REGION_COLUMNS, SPLITS, Split, prove_disjoint
-from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
+from histoproto.data.images import list_images, natural_key, read_image, read_mask, write_image, write_mask
 from histoproto.data.names import group_of, patch_name
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.data.staging import refuse_if_filled, staged_folder
@@ -77,6 +77,8 @@ class CutReport:
     too_small: list[str] = field(default_factory=list)
     empty: int = 0
     labels: dict[Split, Counter[tuple[int, ...]]] = field(default_factory=dict)
+    groups: dict[Split, list[str]] = field(default_factory=dict)
+    """The groups of each split, of a split by group: read from the files that were written, and proved to differ."""
 
     def patches(self, split: Split) -> int:
         """How many patches were written to a split."""
@@ -187,7 +189,11 @@ def cut_patches(
                 f"than that, and of the places for patches {report.empty} hold no tissue"
             )
         if groups is not None and splits is not None:
-            prove_disjoint({name: _regions_in(part / name) for name in wanted}, groups)
+            written = {name: _regions_in(part / name) for name in wanted}
+            prove_disjoint(written, groups)
+            report.groups = {
+                side: sorted({groups[region] for region in names}, key=natural_key) for side, names in written.items()
+            }
             _write_groups(part / "groups.csv", groups, splits)
         tissues.write(part / "classes.yaml")
         _write_settings(part / "cut.json", out / "cut.json", settings, wanted)
