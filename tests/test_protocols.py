@@ -183,7 +183,7 @@ def test_mistakes_are_sentences(data: Path, run: Path) -> None:
     (run / "metrics.json").unlink()
     mask = data / "test" / "mask" / "r0+1.png"
     write_mask(mask, np.zeros((8, 8), np.uint8), TISSUES)
-    with pytest.raises(DataError, match=r"r0\+1\.png is .* its mask"):
+    with pytest.raises(DataError, match=r"r0\+1\.png has 64 × 64 px, its mask 8 × 8"):
         evaluate(run, data, device="cpu")
     folder = open_data(data)
     bare = [patch.__class__(patch.image, patch.labels, None, patch.group) for patch in folder.test]

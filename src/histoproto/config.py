@@ -202,8 +202,10 @@ def _validated(content: dict[str, Any]) -> Settings:
         return Settings.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
+        unknown = first["type"] == "extra_forbidden"
+        # What comes after group and name (an index, the member of a union) says nothing to a user.
+        where = ".".join(str(part) for part in first["loc"][: None if unknown else 2])
+        if unknown:
             group: type[BaseModel] = Settings
             for part in first["loc"][:-1]:
                 group = type(getattr(group(), str(part)))

@@ -71,7 +71,8 @@ def evaluate_patches(
         truths = [translation[read_mask(patch.mask, tissues)] for patch, _ in chunk if patch.mask]
         for (patch, image), truth in zip(chunk, truths, strict=True):
             if truth.shape != image.shape[:2]:
-                raise DataError(f"{patch.image} is {image.shape[:2]} pixels, its mask {truth.shape}; they must agree")
+                sizes = " px, its mask ".join(f"{w} × {h}" for h, w in (image.shape[:2], truth.shape))
+                raise DataError(f"{patch.image} has {sizes} px; they must agree")
         labels = [np.isin(known, truth) for truth in truths] if oracle else None
         results = segmenter.stream((image for _, image in chunk), labels, settings)
         for (patch, _), truth, result in zip(chunk, truths, results, strict=True):
