@@ -15,6 +15,7 @@ from histoproto.config import InferenceSettings
 from histoproto.data.images import write_image
 from histoproto.errors import DataError, ImageError, OutputError, SettingError
 from histoproto.inference.segmenter import Segmenter
+from histoproto.slides.ahead import read_ahead
 from histoproto.slides.export import read_areas, read_probabilities
 from histoproto.slides.labels import Batch, SlideLabeller, in_batches
 from histoproto.slides.plan import CELL, plan_windows
@@ -24,7 +25,6 @@ from histoproto.slides.reader import SlideReader
 from histoproto.slides.scope import MaskScope, Scope, find_scope
 from histoproto.slides.segment import SlideOptions, SlideTask, segment_slide
 from histoproto.slides.strip import Strip
-from histoproto.slides.tiles import read_ahead
 from histoproto.slides.tissue_finder import find_tissue, otsu
 
 Pixels = NDArray[np.uint8]

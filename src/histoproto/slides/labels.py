@@ -24,12 +24,13 @@ from histoproto.inference.large import windowed_crf
 from histoproto.inference.patches import add_ranges, as_batch, patch_maps
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.windows import window_grid
+from histoproto.slides.ahead import read_ahead
 from histoproto.slides.plan import CELL, Plan, Tile
 from histoproto.slides.raster import LabelRaster
 from histoproto.slides.reader import Pixels, SlideReader
 from histoproto.slides.scope import Scope
 from histoproto.slides.strip import Rows, Scores, Strip
-from histoproto.slides.tiles import read_ahead, read_padded, read_tile
+from histoproto.slides.tiles import read_padded, read_tile
 
 UNDECIDED = 255
 """In the raster, until the scores are known: a pixel that will get a label."""

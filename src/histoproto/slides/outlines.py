@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, depth_first_order
 
+from histoproto.slides.ahead import read_ahead
 from histoproto.slides.runs import Indices, Runs, connected_runs
 
 Labels = NDArray[np.uint8]
@@ -22,16 +24,21 @@ Polygons = NDArray[np.object_]
 
 LARGEST = 100_000
 """Corners after which a region that goes on is written in pieces, for the sake of memory and of the viewer."""
-STRIP_PIXELS, STRIP_ROWS = 1 << 22, 256
+_NONE = np.empty(0, np.intp)
+STRIP_PIXELS, STRIP_ROWS = 1 << 22, 128
 
 
 def strip_rows(width: int) -> int:
-    """Rows of a strip of 4 million pixels; 256 at least."""
+    """Rows of a strip of 4 million pixels; 128 at least, for outlines keep a corner at every seam."""
     return max(STRIP_ROWS, STRIP_PIXELS // width)
 
 
 def outlines(
-    strips: Iterable[tuple[int, Labels]], background: int, tolerance: float = 0.0, largest: int = LARGEST
+    strips: Iterable[tuple[int, Labels]],
+    background: int,
+    tolerance: float = 0.0,
+    largest: int = LARGEST,
+    threads: int = 1,
 ) -> Iterator[tuple[shapely.Polygon, int]]:
     """The regions of a label map as (polygon, label), background left out, each as soon as it is complete.
 
@@ -44,43 +51,46 @@ def outlines(
         tolerance: in pixels, the square root of the area of the smallest triangle that is kept (Visvalingam-Whyatt);
             0: exact.
         largest: see `LARGEST`.
+        threads: that trace strips.
     """
+
+    def trace(strip: _Strip) -> tuple[_Strip, Runs, Labels, Polygons]:
+        return strip, *_trace(strip, background, tolerance)
+
     regions: list[_Region] = []  # those that go on below the strip before
-    region_above = np.empty(0, np.intp)  # which of them the row above belongs to, per column; −1: none
-    row_above = np.empty((0, 0), np.uint8)
-    for top, block, row_below in _with_next_row(strips):
+    region_above = _NONE  # which of them the row above belongs to, per column; −1: none
+    for strip, runs, labels, polygons in read_ahead(trace, _with_neighbours(strips), threads):
+        block = strip.block
         height, width = block.shape
-        runs = connected_runs(block)
-        polygons = _polygons(runs, row_above, row_below)
-        labels = np.empty(runs.count, np.uint8)
-        labels[runs.components] = runs.labels
-        if tolerance > 0:
-            polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
-        tissue = np.flatnonzero(labels != background)
-        polygons[tissue] = shapely.transform(polygons[tissue], lambda xy, top=top: np.add(xy, (0, top)))
         first, last = (runs.components[runs.at(np.arange(width) + y * width)] for y in (0, height - 1))
-        links = (
-            np.flatnonzero((region_above >= 0) & (row_above[0] == block[0])) if len(regions) else np.empty(0, np.intp)
-        )
-        group, count = _join(region_above[links], first[links], len(regions), runs.count)
+        linked = np.flatnonzero((region_above >= 0) & (strip.row_above[0] == block[0])) if regions else _NONE
+        group, count = _join(region_above[linked], first[linked], len(regions), runs.count)
         joined = [_Region([], background) for _ in range(count)]
-        for region, index in zip(regions, group[: len(regions)], strict=True):
+        for region, index in zip(regions, group, strict=False):
             joined[index].pieces += region.pieces
             joined[index].label = region.label
-        for component in tissue:
+        for component in np.flatnonzero(labels != background):
             region = joined[group[len(regions) + component]]
             region.pieces.append(polygons[component])
             region.label = int(labels[component])
         group_below = group[len(regions) + last]
         goes_on = np.zeros(count, np.bool_)
-        goes_on[group_below[block[-1] != background]] = len(row_below) > 0
+        goes_on[group_below[block[-1] != background]] = len(strip.row_below) > 0
         for index in np.flatnonzero(goes_on):
             goes_on[index] = sum(shapely.get_num_coordinates(joined[index].pieces)) <= largest
         for index in np.flatnonzero(~goes_on):
             yield from joined[index].polygons()
-        number = np.where(goes_on, np.cumsum(goes_on) - 1, -1)
         regions = [joined[index] for index in np.flatnonzero(goes_on)]
-        region_above, row_above = number[group_below], block[-1:]
+        region_above = np.where(goes_on, np.cumsum(goes_on) - 1, -1)[group_below]
+
+
+class _Strip(NamedTuple):
+    """A strip, and the rows above and below it (1×W, or 0×W where there is none)."""
+
+    top: int
+    block: Labels
+    row_above: Labels
+    row_below: Labels
 
 
 @dataclass
@@ -96,15 +106,27 @@ class _Region:
             yield polygon, self.label
 
 
-def _with_next_row(strips: Iterable[tuple[int, Labels]]) -> Iterator[tuple[int, Labels, Labels]]:
-    """(top, block, first row of the next block), the row is 0×W where there is no next block."""
-    waiting: tuple[int, Labels] | None = None
+def _with_neighbours(strips: Iterable[tuple[int, Labels]]) -> Iterator[_Strip]:
+    waiting: _Strip | None = None
     for top, block in strips:
         if waiting is not None:
-            yield *waiting, block[:1]
-        waiting = top, block
+            yield waiting._replace(row_below=block[:1])
+        row_above = block[:0] if waiting is None else waiting.block[-1:]
+        waiting = _Strip(top, block, row_above, block[:0])
     if waiting is not None:
-        yield *waiting, waiting[1][:0]
+        yield waiting
+
+
+def _trace(strip: _Strip, background: int, tolerance: float) -> tuple[Runs, Labels, Polygons]:
+    """The connected runs of a strip, and the label and the polygon of each component, at its place in the whole."""
+    runs = connected_runs(strip.block)
+    labels = np.empty(runs.count, np.uint8)
+    labels[runs.components] = runs.labels
+    polygons = _polygons(runs, strip.row_above, strip.row_below)
+    if tolerance > 0:
+        polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
+    polygons[labels == background] = None
+    return runs, labels, shapely.transform(polygons, lambda corners: corners + np.array([0, strip.top]))
 
 
 def _join(regions: Indices, components: Indices, region_count: int, component_count: int) -> tuple[Indices, int]:

@@ -1,12 +1,9 @@
-"""Pixels of the windows of a slide, read ahead by threads while the network works."""
+"""Pixels of the windows of a slide."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +15,6 @@ from histoproto.slides.scope import Scope
 
 MARGIN = 4
 """Pixels around a core that are read for it: glass is found in a smoothed picture."""
-
-Step = TypeVar("Step")
-Result = TypeVar("Result")
 
 
 class TilePixels(NamedTuple):
@@ -75,22 +69,3 @@ def read_padded(reader: SlideReader, plan: Plan, top: int, left: int, height: in
 def default_readers() -> int:
     """Threads that read: half of the cores, as decoding and the network share them; at most 8."""
     return max(1, min(8, (os.cpu_count() or 2) // 2))
-
-
-def read_ahead(work: Callable[[Step], Result], steps: Iterable[Step], threads: int) -> Iterator[Result]:
-    """Results of `work` on each step in turn, worked out by threads, at most two more than `threads` ahead.
-
-    The first error stops everything and is raised here.
-    """
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="reader") as pool:
-        try:
-            for step in steps:
-                waiting.append(pool.submit(work, step))
-                if len(waiting) > threads + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip as gzip_module
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -20,6 +21,7 @@ from histoproto.tissue import TissueSet
 
 MINIMUM_AREA_UM2, TOLERANCE_UM = 100.0, 0.5
 """By default: regions smaller than a cell are left out, and 99 % of all other pixels keep their tissue."""
+_THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
 _GZIP = b"\x1f\x8b"
 
 
@@ -65,7 +67,7 @@ def write_geojson(
     count = 0
     with replace_atomically(path) as temporary, _open_to_write(temporary, gzip) as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for polygon, label in outlines(strips, tissues.background_index, tolerance_um / mpp):
+        for polygon, label in outlines(strips, tissues.background_index, tolerance_um / mpp, threads=_THREADS):
             if polygon.area < smallest * 0.5:  # a thread too long for the sieve; simplification alone never halves one
                 continue
             properties = {"objectType": "annotation", "classification": classes[label], "isLocked": True}
