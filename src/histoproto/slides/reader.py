@@ -17,7 +17,7 @@ from histoproto.errors import DataError, HistoProtoError, ImageError
 
 Pixels = NDArray[np.uint8]
 
-PIXELS_AT_ONCE = 2**24
+PIXELS_AT_ONCE = 2**22
 """Of a level, decoded for one read; larger reads are done in parts, so that any thumbnail fits into memory."""
 FINER = 1.01
 """A level counts as fine enough if it is at most this many times coarser than what is asked for."""

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from histoproto.data.images import EXTENSIONS, read_image
 from histoproto.errors import DataError
+from histoproto.inference.resampling import resample_image
 from histoproto.slides.export.geojson import read_geojson
 from histoproto.slides.polygons import fill_polygons
-from histoproto.slides.reader import SlideReader
+from histoproto.slides.reader import Pixels, SlideReader
 from histoproto.slides.tissue_finder import find_tissue
 
-OVERVIEW_MPP = 8.0
 OVERVIEW_SIDE = 2048
-"""Tissue is looked for at 8 µm/px, or coarser if the slide would be longer than this."""
+OVERVIEW_MPP = 8.0
+"""Tissue is looked for at 8 µm/px, or in the overview of at most 2048 pixels if that is coarser."""
 
 Mask = NDArray[np.bool_]
 Edges = NDArray[np.float64]
@@ -90,7 +91,7 @@ class DrawnScope:
         return fill_polygons(scaled, height, width)
 
 
-def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None) -> Scope:
+def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, overview: Pixels | None = None) -> Scope:
     """The part of a slide to segment: the user's regions if there are any, else its tissue.
 
     Args:
@@ -98,15 +99,18 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None) -> 
         mpp: its µm/px.
         regions: GeoJSON (QuPath) in pixels of level 0, or a mask image of the whole slide at any resolution, in which
             all that is not black counts; None: tissue is found by its colour.
+        overview: the whole slide at low resolution, if it is at hand.
 
     Raises:
         DataError, ImageError: regions that cannot be read, or a mask of another shape than the slide's.
     """
+    slide = (reader.height, reader.width)
     if regions is None:
-        downsample = max(1.0, OVERVIEW_MPP / mpp, max(reader.width, reader.height) / OVERVIEW_SIDE)
-        width, height = (max(1, round(side / downsample)) for side in (reader.width, reader.height))
-        tissue = find_tissue(reader.read(0, 0, width, height, downsample), mpp * downsample)
-        return MaskScope(tissue, (reader.height, reader.width))
+        overview = reader.thumbnail(OVERVIEW_SIDE)[0] if overview is None else overview
+        coarser = max(1.0, OVERVIEW_MPP / (mpp * slide[1] / overview.shape[1]))
+        height, width = (max(1, round(side / coarser)) for side in overview.shape[:2])
+        image = resample_image(overview, (height, width))
+        return MaskScope(find_tissue(image, mpp * slide[1] / width), slide)
     if not is_image(regions):
         return DrawnScope([region.geometry for region in read_geojson(regions)])
     mask: Mask = np.asarray(read_image(regions).any(axis=2))
@@ -115,7 +119,7 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None) -> 
             f"the mask {regions} is {mask.shape[1]} × {mask.shape[0]} pixels, which is not the shape of the slide "
             f"{reader.path} ({reader.width} × {reader.height}); it must cover the whole slide"
         )
-    return MaskScope(mask, (reader.height, reader.width))
+    return MaskScope(mask, slide)
 
 
 def is_image(regions: Path) -> bool:

@@ -32,14 +32,13 @@ from histoproto.slides.export.geojson import MINIMUM_AREA_UM2, TOLERANCE_UM
 from histoproto.slides.labels import SlideLabeller
 from histoproto.slides.plan import CELL, plan_windows
 from histoproto.slides.raster import LabelRaster
-from histoproto.slides.reader import SlideReader, open_slide, require_mpp
-from histoproto.slides.scope import find_scope, is_image
+from histoproto.slides.reader import Pixels, open_slide, require_mpp
+from histoproto.slides.scope import OVERVIEW_SIDE, find_scope, is_image
 from histoproto.slides.tiles import default_readers
 from histoproto.tissue import TissueSet
 from histoproto.training.record import environment, now, peak_memory_mib, write_record
 
 RECORD_FILE, PROBABILITIES_FILE = "record.json", "probabilities.zarr"
-THUMBNAIL_SIDE = 1800
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,8 @@ def segment_slide(
         mpp = require_mpp(reader)
         regions = [] if task.regions is None or is_image(task.regions) else read_geojson(task.regions)
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
-        scope = find_scope(reader, mpp, task.regions)
+        overview, _ = reader.thumbnail(OVERVIEW_SIDE)
+        scope = find_scope(reader, mpp, task.regions, overview)
         plan = plan_windows(reader.height, reader.width, downsample, segmenter.card.patch_size, options.overlap, scope)
         batch_size = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
         readers = options.readers or default_readers()
@@ -149,7 +149,7 @@ def segment_slide(
                     ProbabilityWriter(part / PROBABILITIES_FILE, segmenter.tissues, *cells, mpp=scale)
                 ).write
             labeller.write(raster, progress, keep)
-            _export(part, raster, segmenter.tissues, reader, summary, regions, downsample, options)
+            _export(part, raster, segmenter.tissues, overview, summary, regions, downsample, options)
             raster.path.unlink()
             record = {
                 "slide": str(task.path.absolute()),
@@ -175,7 +175,7 @@ def _export(
     part: Path,
     raster: LabelRaster,
     tissues: TissueSet,
-    reader: SlideReader,
+    overview: Pixels,
     summary: SlideSummary,
     regions: list[Region],
     downsample: float,
@@ -194,8 +194,7 @@ def _export(
         gzip=options.gzip,
     )
     write_areas(part / "areas.csv", areas)
-    thumbnail, _ = reader.thumbnail(THUMBNAIL_SIDE)
-    write_overview(part / "overview.png", thumbnail, raster, tissues, summary.mpp, summary.name, areas)
+    write_overview(part / "overview.png", overview, raster, tissues, summary.mpp, summary.name, areas)
 
 
 @contextmanager
