@@ -108,7 +108,7 @@ class SlideLabeller:
         if not self._plain:
             self._find_ranges(told)
         height, width = self.plan.cells
-        step = self.plan.size * self.plan.group
+        step = int(np.diff(self.plan.tops, prepend=0).max()) * self.plan.group
         strip = Strip(len(self.segmenter.tissues) + by_activation, height, width, self.plan.size, step, self._halo)
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
             writing: Future[None] | None = None
