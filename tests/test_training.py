@@ -91,8 +91,8 @@ KILLED = """
 import sys, os, signal
 import histoproto.training.callbacks as callbacks
 from histoproto.config import load_settings
+from histoproto.training import run
 from histoproto.training.run import train
-from histoproto.training.selection import standard_error
 data, out, stop, *settings = sys.argv[1:]
 plain = callbacks.Checkpoints.on_train_batch_end
 def deadly(self, trainer, module, *rest):
@@ -100,13 +100,15 @@ def deadly(self, trainer, module, *rest):
     if trainer.global_step == int(stop):
         os.kill(os.getpid(), signal.SIGKILL)
 callbacks.Checkpoints.on_train_batch_end = deadly
+if stop == "0":  # all steps done, nothing saved
+    run._save = lambda *parts: os.kill(os.getpid(), signal.SIGKILL)
 train(data, out, load_settings(overrides=settings))
 """
 
 
-@pytest.mark.parametrize("stop", [3, 7, 25])
+@pytest.mark.parametrize("stop", [1, 3, 7, 25, 0])
 def test_killed_and_resumed_equals_uninterrupted(data: Path, whole: Path, tmp_path: Path, stop: int) -> None:
-    """Killed in the middle of an epoch (between two checkpoints, too), at its end, and in the last epoch."""
+    """Killed before the first checkpoint, between two, at the end of an epoch, in the last, and after all steps."""
     command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), str(stop), *TINY]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr

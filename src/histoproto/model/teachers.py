@@ -61,7 +61,8 @@ def _build(spec: str) -> Encoder:
     try:
         return TimmEncoder(spec, "imagenet") if spec.startswith(SOURCES) else build_encoder(name)
     except WeightsError as error:
+        reason = (str(error.__cause__ or error).splitlines() or [""])[0]  # without the remedies of an encoder
         raise WeightsError(
-            f"the teacher {spec} has no weights here ({error}); for a teacher, give a local file with "
-            f"--set loss.teacher=NAME@PATH, or use {OFFLINE_ENCODER}, or none with --set loss.similarity=0"
+            f"the teacher {spec} has no weights here ({reason}); give a local file with --set loss.teacher=NAME@PATH, "
+            f"or use {OFFLINE_ENCODER}, whose weights are installed, or none with --set loss.similarity=0"
         ) from error
