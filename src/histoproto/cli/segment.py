@@ -138,7 +138,7 @@ def segment(
     for outcome in report.failed:
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:
-        raise DataError(f"{failed} of {len(tasks)} slides failed for the reasons above; the others are done")
+        raise DataError(f"{failed} of {len(tasks)} slides failed, for the reasons above")
 
 
 def _print_areas(names: list[str], out: Path) -> None:

@@ -80,7 +80,9 @@ def segment_slides(
         raise SettingError(f"the number of workers must be at least 1, found {workers}")
     if address is not None and engine != "ray":
         raise SettingError("an address is that of a Ray cluster; add --engine ray")
-    load_card(run)  # a run folder that is none, or one that cannot be written to, is answered before any work
+    options, card = options or SlideOptions(), load_card(run)
+    options.settings(card.inference)  # what no slide could change is answered before any work
+    options.scale(card)
     _check_writable(out)
     named = [Job(name, task) for name, task in name_slides(tasks).items()]
     outcomes = {job.name: Outcome(job, "finished") for job in named if is_finished(out, job.name)}
@@ -88,7 +90,7 @@ def segment_slides(
         if slides:
             slides(outcome, count, len(named))
     jobs = deque(job for job in named if job.name not in outcomes)
-    setup, ignore = Setup(run, out, options or SlideOptions(), device), lambda *_: None
+    setup, ignore = Setup(run, out, options, device), lambda *_: None
     if engine == "ray":
         stream = on_ray(jobs, setup, workers, address)
     elif workers is None or min(workers, len(jobs)) < 2:

@@ -18,6 +18,7 @@ from histoproto.inference.background import Background
 from histoproto.inference.fusion import Fusion
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
 from histoproto.inference.settings import change_settings
+from histoproto.model.saving import ModelCard
 from histoproto.slides.export import (
     ProbabilityWriter,
     Region,
@@ -82,6 +83,17 @@ class SlideOptions:
         given = {name: getattr(self, name) for name in ("crf", "views", "fusion", "background")}
         return change_settings(defaults, **{name: value for name, value in given.items() if value is not None})
 
+    def scale(self, card: ModelCard) -> float:
+        """The µm/px at which slides are read: the model's.
+
+        Raises:
+            SettingError: nobody knows.
+        """
+        mpp = self.model_mpp or card.mpp
+        if mpp is None:
+            raise SettingError("the model does not know at how many µm/px it was trained; give it with --model-mpp")
+        return mpp
+
 
 @dataclass(frozen=True)
 class SlideSummary:
@@ -121,9 +133,7 @@ def segment_slide(
     """
     options = options or SlideOptions()
     settings = options.settings(segmenter.card.inference)
-    model_mpp = options.model_mpp or segmenter.card.mpp
-    if model_mpp is None:
-        raise SettingError("the model does not know at how many µm/px it was trained; give it with --model-mpp")
+    model_mpp = options.scale(segmenter.card)
     refuse_if_filled(out)
     started, cpu = time.monotonic(), time.process_time()
     with open_slide(task.path, task.mpp) as reader:
