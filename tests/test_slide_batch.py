@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import SoftFileLease
 
 from fakes import ColourNetwork, colour_card, tiny_run
 from histoproto.data.images import write_image
@@ -158,6 +161,30 @@ def tasks_in(folder: Path) -> list[SlideTask]:
 
 def in_colour(*_: object) -> Segmenter:
     return Segmenter(ColourNetwork(), colour_card(mpp=0.5), device="cpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_fails_its_slide_only(tmp_path: Path) -> None:
+    """As when the system kills it for want of memory."""
+    run, out, slides = tiny_run(tmp_path / "run", mpp=0.5), tmp_path / "out", tmp_path / "slides"
+    for name in "abc":
+        write_image(slides / f"{name}.png", np.full((500, 500, 3), (200, 20, 20), dtype=np.uint8))
+    victims = set()
+
+    def kill_once(name: str, done: int, total: int) -> None:
+        if name == "b" and not victims:
+            holder = SoftFileLease(out / ".b.lock").pid
+            assert holder
+            victims.add(holder)
+            os.kill(holder, signal.SIGKILL)
+
+    tasks = [SlideTask(task.path, mpp=0.5) for task in tasks_in(slides)]
+    report = segment_slides(run, tasks, out, workers=2, device="cpu", tiles=kill_once)
+    assert [outcome.state for outcome in report.outcomes] == ["done", "failed", "done"]
+    assert "its process was killed by signal 9" in report.failed[0].sentence
+    assert os.getpid() not in victims
+    assert not list(out.glob(".*"))
+    assert segment_slides(run, tasks, out, device="cpu").names("done") == ["b"]
 
 
 @pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -213,6 +214,19 @@ def test_killed_in_the_middle_of_a_slide(run: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(SlowNetwork, "seconds", 0)
     assert states(segment(run, slides, out)) == {"a": "finished", "b": "done", "c": "done"}
     assert_complete(out, "a", "b", "c")
+
+
+def test_interrupted_by_the_user(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    write_slide(tmp_path / "a.tif")
+    monkeypatch.setattr(SlowNetwork, "seconds", 0.3)
+    process = fork(lambda: segment(run, tmp_path / "a.tif", out))
+    until(lambda: list(out.glob(".a*.partial/*")))
+    assert process.pid
+    os.kill(process.pid, signal.SIGINT)
+    process.join(10)
+    assert process.exitcode == 1  # of the KeyboardInterrupt, which the command line answers
+    assert not list(out.iterdir())
 
 
 def test_two_processes_on_one_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,21 @@ def phantom(
     typer.echo(f"drawn: {len(data.train)} training, {len(data.val)} val and {len(data.test)} test patches in {out}")
 
 
+@app.command("phantom-slide")
+def phantom_slide(
+    out: Annotated[Path, typer.Argument(metavar="OUT.tif", help="Slide to write.")],
+    width: Annotated[int, typer.Option(min=1, help="In pixels.")] = 4096,
+    height: Annotated[int, typer.Option(min=1, help="In pixels.")] = 3072,
+    mpp: Annotated[float, typer.Option(help="Scale in µm/px.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same slide.")] = 0,
+) -> None:
+    """Draw a synthetic slide of four tissues, a pyramidal TIFF, to try `histoproto segment` on."""
+    from histoproto.slides.phantom import write_phantom_slide
+
+    write_phantom_slide(out, width=width, height=height, mpp=mpp, seed=seed)
+    typer.echo(f"drawn: {out}, {width} × {height} px at {mpp} µm/px\nnext: histoproto segment RUN {out} --out DIR")
+
+
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on the terminal, as something to tell of progress."""
