@@ -15,12 +15,12 @@ from filelock import SoftFileLease
 
 from fakes import ColourNetwork, colour_card, tiny_run
 from histoproto.data.images import write_image
-from histoproto.errors import DataError
+from histoproto.errors import DataError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides import lock as locks
 from histoproto.slides.batch import segment_slides
 from histoproto.slides.lock import slide_lock
-from histoproto.slides.segment import SlideTask
+from histoproto.slides.segment import SlideOptions, SlideTask
 from histoproto.slides.tasks import find_slides, name_slides
 
 
@@ -216,4 +216,23 @@ def test_a_slide_that_fails_does_not_stop_the_others(slides: Path, tmp_path: Pat
     again = segment_slides(run, [SlideTask(task.path, mpp=0.5) for task in tasks_in(slides)], out, device="cpu")
     assert again.names("finished") == ["a", "c"]
     assert again.names("failed") == ["b"]
+    assert again.outdated == ()
     assert (out / "a" / "record.json").stat() == before
+    (tmp_path / "other").mkdir()
+    (slides / "c.png").rename(tmp_path / "other" / "c.png")
+    assert segment_slides(run, [SlideTask(tmp_path / "other" / "c.png", 0.5)], out).outdated == ("c",)
+    assert segment_slides(run, [SlideTask(slides / "a.png", 0.5)], out, SlideOptions(crf=True)).outdated == ("a",)
+    assert segment_slides(run, [SlideTask(slides / "a.png", 0.5)], out, SlideOptions(batch_size=3)).outdated == ()
+
+
+def test_what_no_slide_could_change(slides: Path, tmp_path: Path) -> None:
+    tasks, run, out = tasks_in(slides), tiny_run(tmp_path / "run"), tmp_path / "out"
+    with pytest.raises(RunError, match="no trained model"):
+        segment_slides(tmp_path, tasks, out)
+    with pytest.raises(SettingError, match="--model-mpp"):
+        segment_slides(run, tasks, out)
+    with pytest.raises(SettingError, match="views"):
+        segment_slides(run, tasks, out, SlideOptions(model_mpp=1, views=3))  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="at least 1"):
+        segment_slides(run, tasks, out, SlideOptions(model_mpp=1), workers=0)
+    assert not out.exists()

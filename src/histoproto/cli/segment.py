@@ -135,6 +135,13 @@ def segment(
     _print_areas(report.names("done", "finished"), out)
     finished, failed = len(report.names("finished")), len(report.failed)
     typer.echo(f"{len(report.names('done'))} slides segmented, {finished} were finished before, {failed} failed: {out}")
+    if report.outdated:
+        names = ", ".join(report.outdated[:5]) + (" …" if len(report.outdated) > 5 else "")
+        typer.echo(
+            f"note: done before with other settings, another model or from another file, and left so: {names}; remove "
+            "their folders, or choose another --out, to do them again",
+            err=True,
+        )
     for outcome in report.failed:
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:

@@ -6,20 +6,21 @@ skipped, so that a batch that was stopped, however harshly, goes on when it is s
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
 
 from histoproto.errors import OutputError, SettingError
-from histoproto.model.saving import load_card
+from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.summary import Failure, write_summary
 from histoproto.slides.job import Job, Outcome, is_finished
 from histoproto.slides.processes import Setup, Tiles, in_processes, in_this_process
 from histoproto.slides.ray_engine import on_ray
-from histoproto.slides.segment import SlideOptions, SlideTask
+from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask
 from histoproto.slides.tasks import name_slides
 
 Engine = Literal["local", "ray"]
@@ -27,9 +28,15 @@ Engine = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of all slides, in the order of the list."""
+    """What became of all slides, in the order of the list.
+
+    Attributes:
+        outcomes: one per slide.
+        outdated: names of slides that were finished before, with other settings, another model or from another file.
+    """
 
     outcomes: tuple[Outcome, ...]
+    outdated: tuple[str, ...] = ()
 
     def names(self, *states: str) -> list[str]:
         """The slides in these states."""
@@ -89,6 +96,7 @@ def segment_slides(
     for count, outcome in enumerate(outcomes.values(), start=1):
         if slides:
             slides(outcome, count, len(named))
+    outdated = tuple(name for name, one in outcomes.items() if _is_outdated(out / name, one.job.task, options, card))
     jobs = deque(job for job in named if job.name not in outcomes)
     setup, ignore = Setup(run, out, options, device), lambda *_: None
     if engine == "ray":
@@ -105,9 +113,24 @@ def segment_slides(
             outcomes[outcome.job.name] = outcome
             if slides:
                 slides(outcome, len(outcomes), len(named))
-    report = BatchReport(tuple(outcomes[job.name] for job in named))
+    report = BatchReport(tuple(outcomes[job.name] for job in named), outdated)
     write_summary(out, [Failure(one.job.name, one.job.task.path, one.sentence) for one in report.failed])
     return report
+
+
+def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: ModelCard) -> bool:
+    """Whether a finished slide was another file, or done in another way."""
+    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    settings = {**asdict(options), **options.settings(card.inference).model_dump(), "model_mpp": options.scale(card)}
+    wanted = {
+        "slide": str(task.path.absolute()),
+        "regions": task.regions and str(task.regions.absolute()),
+        "settings": settings,
+        "training_data": card.training_data,
+    }
+    for each in (settings, record["settings"]):  # what decides nothing but speed
+        each |= {"readers": None, "batch_size": None}
+    return any(record[name] != value for name, value in json.loads(json.dumps(wanted)).items())
 
 
 def _check_writable(out: Path) -> None:

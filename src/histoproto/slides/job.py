@@ -13,10 +13,7 @@ from typing import Literal
 from histoproto.errors import HistoProtoError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.lock import slide_lock
-from histoproto.slides.segment import SlideOptions, SlideTask, segment_slide
-
-RECORD_FILE = "record.json"
-"""Written last: a folder that has it is finished."""
+from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask, segment_slide
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Outcome:
 
 
 def is_finished(out: Path, name: str) -> bool:
-    """Whether the results of a slide are there, all of them."""
+    """Whether the results of a slide are there, all of them: its record is written last."""
     return (out / name / RECORD_FILE).is_file()
 
 

@@ -20,6 +20,7 @@ from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.job import Job, Outcome, do_job, sweep
 from histoproto.slides.lock import slide_lock
 from histoproto.slides.segment import SlideOptions
+from histoproto.slides.tiles import default_readers
 
 Tiles = Callable[[str, int, int], None]
 """Told of tiles done: the name of the slide, tiles done, tiles in all."""
@@ -34,6 +35,12 @@ class Setup:
     options: SlideOptions
     device: str = "auto"
     threads: int | None = None
+
+    def shared(self, workers: int, threads: int) -> Setup:
+        """For one of several workers on a machine with that many threads."""
+        readers = self.options.readers or max(1, default_readers() // workers)
+        options = replace(self.options, readers=readers)
+        return replace(self, options=options, threads=max(1, threads // workers))
 
     def load(self) -> Segmenter:
         """The model, on its device."""
@@ -113,7 +120,7 @@ class _Worker:
 def _share(setup: Setup, workers: int, number: int) -> Setup:
     gpus = torch.cuda.device_count()
     device = f"cuda:{number % gpus}" if setup.device in ("auto", "cuda") and gpus > 1 else setup.device
-    return replace(setup, device=device, threads=max(1, torch.get_num_threads() // workers))
+    return replace(setup.shared(workers, torch.get_num_threads()), device=device)
 
 
 def _start(setup: Setup) -> tuple[Connection, _Worker]:

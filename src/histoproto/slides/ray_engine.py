@@ -86,7 +86,7 @@ class _Actor:
 
     def __init__(self, setup: Setup, sharers: int) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.setup = replace(setup, threads=max(1, cores // sharers))
+        self.setup = setup.shared(sharers, cores)  # torch itself would take one thread, as Ray asks it to
         self.segmenter: Any = None
 
     def do(self, job: Job) -> Outcome | HistoProtoError:
