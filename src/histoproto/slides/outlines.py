@@ -25,7 +25,7 @@ Polygons = NDArray[np.object_]
 LARGEST = 100_000
 """Corners after which a region that goes on is written in pieces, for the sake of memory and of the viewer."""
 _NONE = np.empty(0, np.intp)
-STRIP_PIXELS, STRIP_ROWS = 1 << 22, 128
+STRIP_PIXELS, STRIP_ROWS = 1 << 21, 32
 
 
 def strip_rows(width: int) -> int:
