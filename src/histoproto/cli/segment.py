@@ -62,10 +62,11 @@ def segment(
         int | None, typer.Option(min=1, help="Windows in the network at once.", show_default="16")
     ] = None,
     min_area: Annotated[
-        float | None, typer.Option(min=0, help="Of an outline, in µm²; specks are dropped.", show_default="500")
+        float | None, typer.Option(min=0, help="Of an outline, in µm²; specks are dropped.", show_default="100")
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(min=0, help="Of simplified outlines, in µm; 0: exact.", show_default="1")
+        float | None,
+        typer.Option(min=0, help="Of simplified outlines, in µm; 0: exact.", show_default="a pixel of the map"),
     ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write tissue.geojson.gz.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write probabilities.zarr.")] = False,

@@ -29,7 +29,7 @@ from histoproto.slides.export import (
     write_ome_tiff,
     write_overview,
 )
-from histoproto.slides.export.geojson import MINIMUM_AREA_UM2, TOLERANCE_UM
+from histoproto.slides.export.geojson import MINIMUM_AREA_UM2
 from histoproto.slides.labels import SlideLabeller
 from histoproto.slides.plan import CELL, plan_windows
 from histoproto.slides.raster import LabelRaster
@@ -73,8 +73,8 @@ class SlideOptions:
     """Write `probabilities.zarr`, on a grid of 8 × 8 pixels: that of the finest activation map."""
     min_area_um2: float = MINIMUM_AREA_UM2
     """Smaller specks are left out of the outlines."""
-    tolerance_um: float = TOLERANCE_UM
-    """How much outlines are simplified."""
+    tolerance_um: float | None = None
+    """How much outlines are simplified; 0: not at all; None: by a pixel of the label map."""
     gzip: bool = False
     """Compress the outlines."""
 

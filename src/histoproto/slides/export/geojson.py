@@ -19,8 +19,8 @@ from histoproto.slides.raster import LabelRaster
 from histoproto.slides.sieve import sieved_rows
 from histoproto.tissue import TissueSet
 
-MINIMUM_AREA_UM2, TOLERANCE_UM = 100.0, 0.5
-"""By default: regions smaller than a cell are left out, and 99 % of all other pixels keep their tissue."""
+MINIMUM_AREA_UM2 = 100.0
+"""By default regions that are smaller than a cell are left out."""
 _THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
 _GZIP = b"\x1f\x8b"
 
@@ -33,7 +33,7 @@ def write_geojson(
     mpp: float,
     origin: tuple[float, float] = (0, 0),
     min_area_um2: float = MINIMUM_AREA_UM2,
-    tolerance_um: float = TOLERANCE_UM,
+    tolerance_um: float | None = None,
     gzip: bool = False,
 ) -> int:
     """Write the outlines of all regions of tissue, each as a locked QuPath annotation with its class and colour.
@@ -49,7 +49,8 @@ def write_geojson(
         mpp: µm per pixel of the raster.
         origin: x and y of the raster's corner in pixels of level 0.
         min_area_um2: of the smallest region.
-        tolerance_um: of simplification: side of a square of the size of the smallest triangle that is kept; 0: exact.
+        tolerance_um: of simplification: side of a square of the size of the smallest triangle that is kept; 0: exact;
+            None: a pixel of the raster, by which 99 % of the pixels keep their tissue.
         gzip: compress.
 
     Returns:
@@ -64,10 +65,11 @@ def write_geojson(
     ]
     smallest = min_area_um2 / mpp**2
     strips = sieved_rows(raster, int(np.ceil(smallest)), strip_rows(raster.width))
+    tolerance = 1.0 if tolerance_um is None else tolerance_um / mpp
     count = 0
     with replace_atomically(path) as temporary, _open_to_write(temporary, gzip) as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for polygon, label in outlines(strips, tissues.background_index, tolerance_um / mpp, threads=_THREADS):
+        for polygon, label in outlines(strips, tissues.background_index, tolerance, threads=_THREADS):
             if polygon.area < smallest * 0.5:  # a thread too long for the sieve; simplification alone never halves one
                 continue
             properties = {"objectType": "annotation", "classification": classes[label], "isLocked": True}
