@@ -29,7 +29,7 @@ STRIP_PIXELS, STRIP_ROWS = 1 << 21, 32
 
 
 def strip_rows(width: int) -> int:
-    """Rows of a strip of 4 million pixels; 128 at least, for outlines keep a corner at every seam."""
+    """Rows of a strip of 2 million pixels; 32 at least, for outlines keep a corner at every seam."""
     return max(STRIP_ROWS, STRIP_PIXELS // width)
 
 
