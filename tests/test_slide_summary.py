@@ -58,6 +58,8 @@ def test_table_and_page_of_finished_slides(tmp_path: Path) -> None:
     add_slide(tmp_path, "a", 2.0, 0.0, seconds=7200)
     add_slide(tmp_path, "empty", 0.0, 0.0)
     (tmp_path / "in progress").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "record.json").write_text("{}", encoding="utf-8")  # a run folder, not a slide's
     add_slide(tmp_path, ".hidden.partial", 9.0, 9.0)
     write_summary(tmp_path)
     rows = table(tmp_path)

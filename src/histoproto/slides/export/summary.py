@@ -7,10 +7,12 @@ import csv
 import json
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from histoproto.data.images import natural_key
 from histoproto.files import replace_atomically
 from histoproto.report.page import render
 from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
@@ -74,7 +76,7 @@ def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     slides, colours = _finished(out)
     slides += _failures(out, {slide.name for slide in slides})
-    slides.sort(key=lambda slide: slide.name)
+    slides.sort(key=lambda slide: natural_key(slide.name))
     with replace_atomically(out / SUMMARY_TABLE) as temporary:
         _write_table(temporary, slides, list(colours))
     done = [slide for slide in slides if slide.state == "done"]
@@ -97,12 +99,16 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
     """The finished slides, and the colours of all their tissues by name."""
     slides: list[_Slide] = []
     colours: dict[str, str] = {}
-    for path in sorted(out.glob(f"*/{RECORD_FILE}")):
+    for path in out.glob(f"*/{RECORD_FILE}"):
         folder = path.parent
         if folder.name.startswith("."):
             continue
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        rows = [row for row in read_areas(folder / AREAS_FILE) if row.region == WHOLE_SLIDE]
+        try:
+            rows = [row for row in read_areas(folder / AREAS_FILE) if row.region == WHOLE_SLIDE]
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            picture = _data_uri(folder / THUMBNAIL_FILE)
+        except FileNotFoundError:  # not of a slide, or removed just now
+            continue
         colours |= {tissue["name"]: tissue["colour"] for tissue in record["tissues"]}
         slides.append(
             _Slide(
@@ -112,7 +118,7 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
                 {row.tissue: row.percent for row in rows if not math.isnan(row.percent)},
                 record["seconds"],
                 record["windows"],
-                _data_uri(folder / THUMBNAIL_FILE),
+                picture,
             )
         )
     return slides, colours
@@ -121,14 +127,15 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
 def _failures(out: Path, finished: set[str]) -> list[_Slide]:
     """The slides that failed and are still not finished; files of the others are removed."""
     slides = []
-    for path in sorted(out.glob(f"*{_FAILED}")):
+    for path in out.glob(f"*{_FAILED}"):
         name = path.name.removesuffix(_FAILED)
-        try:
-            if name in finished:
+        if name in finished:
+            with suppress(OSError):
                 path.unlink()
-                continue
+            continue
+        try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:  # another process was quicker
+        except FileNotFoundError:  # another process has removed it
             continue
         slides.append(_Slide(name, content["path"], sentence=content["sentence"]))
     return slides
