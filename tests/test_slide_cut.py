@@ -24,6 +24,7 @@ from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.raster import LabelRaster
 from histoproto.slides.reader import open_slide
 from histoproto.slides.tasks import find_slides
+from histoproto.slides.tissue_finder import find_tissue
 from histoproto.slides.unlabelled import TileSettings, cut_tiles
 from histoproto.tissue import TissueSet
 
@@ -226,3 +227,13 @@ def test_tiles_at_random(half_glass: Path, tmp_path: Path) -> None:
     for wrong in ({"per_slide": 0}, {"size": 0}, {"tissue": 2}, {"mpp": -1}):
         with pytest.raises(SettingError):
             TileSettings(**{"mpp": 1.0, **wrong})
+
+
+def test_pale_tissue_is_no_glass() -> None:
+    """Where there is little glass, the two most different groups are strongly and weakly stained tissue."""
+    image = np.full((60, 100, 3), GLASS, dtype=np.uint8)
+    image[:, 10:55] = (215, 185, 205)
+    image[:, 55:] = (190, 120, 160)
+    found = find_tissue(image, 8.0)
+    assert found[:, 10:].all()
+    assert not found[:, :5].any()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-THRESHOLDS = (12, 32)
+THRESHOLDS = (12, 20)
 """Least and greatest threshold of colourfulness: neither glass alone nor tissue alone is split in two."""
 GREEN_INK, BLUE_INK = 12, 48
 """Grey levels by which green or blue exceeds red in ink. In stained tissue green is lowest, and blue near to red."""
