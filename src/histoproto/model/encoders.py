@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +56,8 @@ class TimmEncoder(Encoder):
     """
 
     def __init__(self, name: str, weights: str | None):
+        import timm  # two seconds, which a model exported to ONNX need not wait for
+
         if ":" not in name and not timm.is_model(name):
             close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "those of timm.list_models()"
             raise SettingError(f"there is no encoder {name!r}; there are {close}, and mit_b0 … mit_b5")
@@ -89,6 +90,8 @@ class TimmEncoder(Encoder):
 
 def _first_that_builds(name: str, pretrained: bool) -> Any:
     """The model with the first set of options it accepts: convolutional, plain transformer, windowed, any other."""
+    import timm
+
     options: tuple[dict[str, Any], ...] = (
         {"output_stride": 16},
         {"dynamic_img_size": True},

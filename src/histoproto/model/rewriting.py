@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import torch
-from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -72,6 +71,8 @@ def exportable(network: Network) -> Network:
 
 
 def _make_exportable(module: nn.Module) -> None:
+    from timm.layers import Conv2dSame
+
     for name, child in list(module.named_children()):
         if isinstance(child, PhasedConv2d):
             setattr(module, name, _plain(child, child.padding))
