@@ -1,17 +1,23 @@
 """What the losses cost: a full LPD step against the same step with the classification loss alone, in one run.
 
-    python benchmarks/training_step.py [--encoder NAME] [--size 128] [--batch 16] [--prototypes 10] [--image]
+    python benchmarks/training_step.py [--encoder NAME] [--size 128] [--batch 16] [--prototypes 10] [--steps 15]
+                                       [--image] [--bf16] [--memory] [--profile]
 
-Steps of all variants take turns, so that whatever else the machine does hits them alike; medians are compared. Random
-pixels, three tissues of which each patch holds two: the work of a step does not depend on what is in the picture.
-`--image` also times the image refiner, which is slow.
+Steps of all variants take turns, so that whatever else the machine does hits them alike; medians of processor time (of
+time on the clock on a GPU or several threads) are compared. Random pixels, three tissues of which each patch holds two:
+the work does not depend on what is in a picture. `--image` adds the image refiner, which is slow; `--bf16` bfloat16;
+`--memory` runs each variant in a process of its own for its peak memory; `--profile` shows where a full step goes.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -19,6 +25,13 @@ from histoproto.config import load_settings
 from histoproto.data.dataset import Sample
 from histoproto.methods.registry import build_method
 from histoproto.model.teachers import Teacher
+
+VARIANTS = {
+    "classification": ["loss.diversity=0", "loss.similarity=0"],
+    "+ diversity": ["loss.similarity=0"],
+    "all (feature)": [],
+    "all (image)": ["loss.refiner=image"],
+}
 
 
 def main() -> None:
@@ -28,55 +41,92 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--prototypes", type=int, default=10)
     parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--warmup", type=int, default=2, help="steps of each variant that are not counted")
     parser.add_argument("--image", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--only", help="one variant, for its peak memory")
     arguments = parser.parse_args()
+    names = [name for name in VARIANTS if arguments.image or "image" not in name]
+    names += [f"{name}, bfloat16" for name in names if arguments.bf16]
+    if arguments.only:
+        step = build_step(arguments.only, arguments)
+        step()
+        step()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        return
+    device = pick_device()
+    times = measure({name: build_step(name, arguments) for name in names}, arguments.steps, arguments.warmup)
+    base = statistics.median(times["classification"])
+    print(f"{arguments.encoder}, {arguments.size} px, batch {arguments.batch}, K = {arguments.prototypes}, ", end="")
+    print(f"{device.type}, {torch.get_num_threads()} threads, median of {arguments.steps} steps\n")
+    print("| losses | ms per step | ratio | peak GiB |\n|---|---|---|---|")
+    for name, values in times.items():
+        median = statistics.median(values)
+        memory = f"{peak(name):.1f}" if arguments.memory else "–"
+        print(f"| {name} | {1000 * median:.0f} | {median / base:.2f} | {memory} |")
+    if arguments.profile:
+        profile(build_step("all (feature)", arguments))
 
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def build_step(name: str, arguments: argparse.Namespace) -> Callable[[], float]:
+    """One optimiser step of a variant; gives the seconds that it took."""
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device()
     images = torch.rand(arguments.batch, 3, arguments.size, arguments.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.tensor([[1.0, 1, 0], [0, 1, 1], [1, 0, 1]], device=device).repeat(arguments.batch, 1)
     batch = Sample(image=images, labels=labels[: arguments.batch])
     batch["teacher"] = Teacher("tf_efficientnet_lite0").to(device).dense(images)
+    variant, _, _ = name.partition(", bfloat16")
+    weights = "imagenet" if arguments.encoder == "tf_efficientnet_lite0" else "null"
+    common = [f"model.encoder={arguments.encoder}", f"model.weights={weights}"]
+    overrides = [*common, f"model.prototypes={arguments.prototypes}", *VARIANTS[variant]]
+    settings = load_settings(overrides=overrides)
+    method = build_method(settings, torch.full((3,), 0.6)).to(device).to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(method.parameter_groups())
+    clock = time.perf_counter if device.type == "cuda" or torch.get_num_threads() > 1 else time.process_time
 
-    variants = {
-        "classification": ["loss.diversity=0", "loss.similarity=0"],
-        "+ diversity": ["loss.similarity=0"],
-        "all (feature)": [],
-    }
-    if arguments.image:
-        variants["all (image)"] = ["loss.refiner=image"]
-    steps = {}
-    for name, overrides in variants.items():
-        weights = "imagenet" if arguments.encoder == "tf_efficientnet_lite0" else "null"
-        common = [f"model.encoder={arguments.encoder}", f"model.weights={weights}"]
-        settings = load_settings(overrides=[*common, f"model.prototypes={arguments.prototypes}", *overrides])
-        method = build_method(settings, torch.full((3,), 0.6)).to(device).to(memory_format=torch.channels_last).train()
-        optimiser = torch.optim.AdamW(method.parameter_groups())
+    def step() -> float:
+        start = clock()
+        with torch.autocast(device.type, torch.bfloat16, enabled=name != variant):
+            loss = method.losses(batch, progress=0.9)["total"]
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return clock() - start
 
-        def step(method=method, optimiser=optimiser) -> float:
-            start = time.perf_counter()
-            method.losses(batch, progress=0.9)["total"].backward()
-            optimiser.step()
-            optimiser.zero_grad()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            return time.perf_counter() - start
+    return step
 
-        steps[name] = step
+
+def measure(steps: dict[str, Callable[[], float]], count: int, warmup: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(arguments.steps + 2):
+    for turn in range(count + warmup):
         for name, step in steps.items():
             seconds = step()
-            if turn >= 2:  # the first steps warm up
+            if turn >= warmup:
                 times[name].append(seconds)
-    base = statistics.median(times["classification"])
-    print(f"{arguments.encoder}, {arguments.size} px, batch {arguments.batch}, K = {arguments.prototypes}, ", end="")
-    print(f"{device.type}, {torch.get_num_threads()} threads, median of {arguments.steps} steps\n")
-    print("| losses | ms per step | ratio |\n|---|---|---|")
-    for name, values in times.items():
-        median = statistics.median(values)
-        print(f"| {name} | {1000 * median:.0f} | {median / base:.2f} |")
+    return times
+
+
+def peak(name: str) -> float:
+    """Peak memory in GiB of a process that does two steps of one variant."""
+    command = [sys.executable, *sys.argv, "--only", name]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def profile(step: Callable[[], float]) -> None:
+    step()
+    with torch.profiler.profile() as found:
+        step()
+    print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=45))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from histoproto.losses import similarity
 from histoproto.losses.classification import balancing_weights, classification_loss
 from histoproto.losses.diversity import diversity_loss, pairwise_similarity, pseudo_regions, published_diversity_loss
 from histoproto.losses.similarity import (
@@ -15,6 +16,7 @@ from histoproto.losses.similarity import (
     contrastive_loss,
     feature_embeddings,
     image_embeddings,
+    images_at_once,
     normalise_maps,
     select_pairs,
 )
@@ -236,8 +238,8 @@ def test_feature_refiner_against_loop(generator: torch.Generator) -> None:
     assert_same(fast, slow, maps, prototypes)
 
 
-@pytest.mark.parametrize("chunk", [100, 4])
-def test_image_refiner_against_loop(generator: torch.Generator, chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [100, 4, None])
+def test_image_refiner_against_loop(generator: torch.Generator, chunk: int | None) -> None:
     maps = torch.randn(B, C, K, S, S, generator=generator, requires_grad=True)
     prototypes = torch.randn(C, K, D, generator=generator, requires_grad=True)
     images = torch.rand(B, 3, 4 * S, 4 * S, generator=generator)
@@ -311,3 +313,12 @@ def test_image_refiner_is_never_nan(dtype: torch.dtype, case: str) -> None:
     assert loss.isfinite()
     for grad in torch.autograd.grad(loss, [maps, prototypes], allow_unused=True):
         assert grad is None or grad.isfinite().all()
+
+
+def test_images_at_once_is_what_fits_into_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tanh keeps its output for the backward pass, 4 bytes for each of 3·8·8 numbers, and nothing else."""
+    monkeypatch.setattr(similarity, "_free_memory", lambda device: 10 * 2 * 4 * 3 * 8 * 8)
+    assert images_at_once(torch.tanh, torch.rand(1, 3, 8, 8)) == 10
+    assert images_at_once(torch.tanh, torch.rand(1, 3, 80, 80)) == 1
+    monkeypatch.undo()
+    assert similarity._free_memory(torch.device("cpu")) > 2**20

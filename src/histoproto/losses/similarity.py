@@ -6,6 +6,7 @@ prototype) pair are embedded.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -75,7 +76,12 @@ def feature_embeddings(maps: Tensor, pairs: Pairs, teacher_map: Tensor, threshol
 
 
 def image_embeddings(
-    maps: Tensor, pairs: Pairs, images: Tensor, teacher: Callable[[Tensor], Tensor], threshold: float, chunk: int = 64
+    maps: Tensor,
+    pairs: Pairs,
+    images: Tensor,
+    teacher: Callable[[Tensor], Tensor],
+    threshold: float,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Foreground and background embeddings as in the paper: the teacher sees the masked, weighted images.
 
@@ -85,7 +91,8 @@ def image_embeddings(
         images: RGB B×3×H×W in [0, 1].
         teacher: frozen; images B×3×H×W → embeddings B×D, differentiable with respect to its input.
         threshold: alpha.
-        chunk: images per teacher call. More than one chunk is recomputed in the backward pass, so memory stays flat.
+        chunk: images per teacher call; None: as many as the memory that is free now can hold. More than one chunk is
+            recomputed in the backward pass, so memory stays flat.
 
     Returns:
         Two N×D tensors.
@@ -93,6 +100,7 @@ def image_embeddings(
     chosen = F.interpolate(_of_pairs(maps, pairs)[:, None], images.shape[-2:], mode="bilinear")
     weights = torch.cat(weights_of(normalise_maps(chosen), threshold))
     patch = torch.cat([pairs.patch, pairs.patch])
+    chunk = chunk or images_at_once(teacher, images[:1])
 
     def embed(part: Tensor, rows: Tensor) -> Tensor:
         return teacher(part * images[rows])
@@ -104,6 +112,35 @@ def image_embeddings(
         embedded = torch.cat([checkpoint(embed, *part, use_reentrant=False) for part in parts])
     foreground, background = embedded.float().chunk(2)
     return foreground, background
+
+
+def images_at_once(teacher: Callable[[Tensor], Tensor], image: Tensor) -> int:
+    """How many images a teacher can embed with gradient in half of the memory that is free now, at least 1.
+
+    Args:
+        teacher: see `image_embeddings`.
+        image: 1×3×H×W.
+    """
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += 0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        teacher(image.detach().requires_grad_())
+    return max(1, _free_memory(image.device) // (2 * max(kept, image.nbytes)))
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes; 4 GiB where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 * 2**30
 
 
 def contrastive_loss(
