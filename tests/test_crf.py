@@ -308,3 +308,19 @@ def test_agrees_with_pydensecrf_on_real_tissue(confidence: float) -> None:
         found = dense_crf(image[None], probabilities)[0].argmax(0).numpy()
         agreement.append((found == pydensecrf(image, probabilities[0])).mean())
     assert np.mean(agreement) >= 0.98
+
+
+def test_threads_with_images_of_their_own_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("histoproto.inference.crf._pixels_at_once", lambda device: 40 * 30)
+    images, chances = torch.rand(5, 3, 40, 30), torch.rand(5, 3, 40, 30)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = dense_crf(images, chances)
+        torch.set_num_threads(2)
+        with torch.inference_mode():
+            shared = dense_crf(images, chances)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(shared, alone)

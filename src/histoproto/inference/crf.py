@@ -6,6 +6,7 @@ batches and in torch alone: nothing to compile, on a processor or a GPU.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import torch
@@ -79,13 +80,23 @@ def dense_crf(image: Tensor, probabilities: Tensor, settings: CrfSettings = PAPE
         return probabilities.clone()
     at_once = max(1, _pixels_at_once(probabilities.device) // (height * width))
     kind = torch.promote_types(probabilities.dtype, torch.float32)
-    # Half precision would be enough for neither the palette's inverse nor sums over thousands of pixels.
-    with torch.no_grad(), torch.autocast(probabilities.device.type, enabled=False):
-        parts = []
-        for some, given in zip(torch.split(image, at_once), torch.split(probabilities, at_once), strict=True):
+
+    def refine(some: Tensor, given: Tensor) -> Tensor:
+        # Half precision would be enough for neither the palette's inverse nor sums over thousands of pixels.
+        with torch.no_grad(), torch.autocast(given.device.type, enabled=False):
             colours = some.to(kind) if some.dtype == torch.uint8 else some.to(kind) * 255
-            parts.append(_mean_field(colours, given.to(kind), settings).to(probabilities.dtype))
-        return torch.cat(parts)
+            return _mean_field(colours, given.to(kind), settings).to(given.dtype)
+
+    parts = torch.split(image, at_once), torch.split(probabilities, at_once)
+    threads = torch.get_num_threads()
+    if image.device.type != "cpu" or threads == 1 or len(parts[0]) == 1:
+        return torch.cat([refine(*part) for part in zip(*parts, strict=True)])
+    # Threads with images of their own need not wait for each other in every one of some hundred small steps.
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return torch.cat(list(pool.map(refine, *parts)))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _mean_field(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> Tensor:
