@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--slide", type=Path)
     parser.add_argument("--mpp", type=float, default=0.5)
-    parser.add_argument("--side", type=int, default=4096, help="of the large phantom")
+    parser.add_argument("--side", type=int, default=4096, help="of the large phantom; 0: none")
     parser.add_argument("--small", type=int, default=20, help="number of small phantoms, 1024 pixels a side")
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
@@ -48,16 +48,17 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        large = arguments.slide or folder / "large.tif"
-        if not arguments.slide:
-            write_phantom_slide(large, width=arguments.side, height=arguments.side, mpp=arguments.mpp, distinct=4)
+        large = [arguments.slide or folder / "large.tif"] if arguments.slide or arguments.side else []
+        if large and not arguments.slide:
+            write_phantom_slide(large[0], width=arguments.side, height=arguments.side, mpp=arguments.mpp, distinct=4)
         small = [folder / f"{number}.tif" for number in range(arguments.small)]
         for number, path in enumerate(small):
             write_phantom_slide(
                 path, width=1024, height=1024, mpp=arguments.mpp, field=512, distinct=1, glass=0, seed=number
             )
-        for title, slides in (("one large", [large]), (f"{len(small)} small", small)):
-            print(compare(title, slides, segmenter, options, batch, arguments.turns), flush=True)
+        for title, slides in (("one large", large), (f"{len(small)} small", small)):
+            if slides:
+                print(compare(title, slides, segmenter, options, batch, arguments.turns), flush=True)
 
 
 def compare(title: str, slides: list[Path], segmenter: Segmenter, options: SlideOptions, batch: int, turns: int) -> str:
