@@ -4,8 +4,8 @@
 
 Needs an environment with both: TIAToolbox (2.1) wants older versions of torch and others, so give it its own. Either
 works in a process of its own, one after the other: wall time, processor time and peak memory from the open slide to the
-results on disk. TIAToolbox finds tissue with its own mask and writes probabilities as Zarr, the least it can write; ours
-writes everything.
+results on disk. TIAToolbox finds tissue with its own mask and writes probabilities as Zarr, the least it can write;
+ours writes everything.
 """
 
 from __future__ import annotations
