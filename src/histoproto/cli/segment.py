@@ -59,14 +59,13 @@ def segment(
         float | None, typer.Option(min=0, max=0.9, help="Of neighbouring windows.", show_default="0.5")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Windows in the network at once.", show_default="16")
+        int | None, typer.Option(min=1, help="Windows in the network at once.", show_default="8, on a GPU 64")
     ] = None,
     min_area: Annotated[
         float | None, typer.Option(min=0, help="Of an outline, in µm²; specks are dropped.", show_default="100")
     ] = None,
     tolerance: Annotated[
-        float | None,
-        typer.Option(min=0, help="Of simplified outlines, in µm; 0: exact.", show_default="a pixel of the map"),
+        float | None, typer.Option(min=0, help="Of outlines, in µm; 0: exact.", show_default="a pixel of the map")
     ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write tissue.geojson.gz.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write probabilities.zarr.")] = False,
