@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import SoftFileLease
+from pydicom import FileDataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from fakes import ColourNetwork, colour_card, tiny_run
 from histoproto.data.images import write_image
@@ -52,6 +55,21 @@ def test_slides_from_files_folders_patterns_and_tables(tmp_path: Path) -> None:
     ]
     touch(tmp_path / "[odd].svs")  # a name that looks like a pattern
     assert paths(find_slides([tmp_path / "[odd].svs"])) == ["[odd].svs"]
+
+
+def test_the_files_of_a_dicom_series_are_one_slide(tmp_path: Path) -> None:
+    for number, (series, rows) in enumerate([("1.2", 4), ("1.2", 9), ("1.2", 5), ("1.3", 3)]):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.6"
+        meta.MediaStorageSOPInstanceUID = f"1.9.{number}"
+        level = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+        level.SeriesInstanceUID, level.PixelData = series, bytes(2 * rows)
+        level["PixelData"].VR = "OB"
+        level.save_as(tmp_path / f"{number}.dcm")
+    (tmp_path / "broken.dcm").write_bytes(b"?")
+    assert paths(find_slides([tmp_path])) == ["1.dcm", "3.dcm", "broken.dcm"]
+    assert paths(find_slides([tmp_path / "*.dcm"])) == ["1.dcm", "3.dcm", "broken.dcm"]
+    assert paths(find_slides([tmp_path / "0.dcm"])) == ["0.dcm"]
 
 
 def test_regions_go_by_the_name_of_their_slide(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 
 from histoproto.data.groups import read_table
 from histoproto.data.images import natural_key
@@ -97,18 +101,33 @@ def _names(path: Path) -> Iterator[str]:
 def _named_by(source: Path) -> list[SlideTask]:
     if source.is_dir():
         inside = (path for path in source.iterdir() if path.suffix.lower() in SLIDES and path.name[0] != ".")
-        return [SlideTask(path) for path in _sorted(path for path in inside if path.is_file())]
+        return [SlideTask(path) for path in _sorted(inside)]
     if source.suffix.lower() == ".csv":
         return list(_in_table(source))
     if not source.exists() and set("*?[") & set(str(source)):
         matches = Path(source.anchor).glob(str(source.relative_to(source.anchor)))
-        slides = (path for path in matches if path.is_file() and path.suffix.lower() in SLIDES | PICTURES)
+        slides = (path for path in matches if path.suffix.lower() in SLIDES | PICTURES)
         return [SlideTask(path) for path in _sorted(slides)]
     return [SlideTask(source)]
 
 
 def _sorted(paths: Iterator[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: (path.parent, natural_key(path.name)))
+    """Files in natural order; of the files of a DICOM series, which are the levels of one slide, the largest."""
+    slides: dict[str, Path] = {}
+    for path in sorted(filter(Path.is_file, paths), key=lambda path: path.stat().st_size):
+        slides[_series(path) or str(path)] = path
+    return sorted(slides.values(), key=lambda path: (path.parent, natural_key(path.name)))
+
+
+def _series(path: Path) -> str | None:
+    if path.suffix.lower() != ".dcm":
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of harmless breaches of the standard
+            uid = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).get("SeriesInstanceUID")
+    except (OSError, InvalidDicomError):  # whoever reads the slide will say so
+        return None
+    return uid and f"{path.parent}/{uid}"
 
 
 def _in_table(table: Path) -> Iterator[SlideTask]:
