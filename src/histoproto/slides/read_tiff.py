@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from histoproto.errors import ImageError
 from histoproto.slides.mosaic import TileCache, cut_from_tiles
 from histoproto.slides.reader import Level, Pixels, SlideReader, plausible
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in one sentence
 
 SEGMENT_PIXELS = 2**27
 """A compressed tile or strip above this size is not decoded."""
