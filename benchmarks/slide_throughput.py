@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--slide", type=Path)
     parser.add_argument("--mpp", type=float, default=0.5)
     parser.add_argument("--side", type=int, default=4096, help="of the large phantom; 0: none")
-    parser.add_argument("--small", type=int, default=20, help="number of small phantoms, 1024 pixels a side")
+    parser.add_argument("--small", type=int, default=20, help="number of small phantoms")
+    parser.add_argument("--small-side", type=int, default=1024)
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.run) if arguments.run else untrained()
@@ -52,10 +53,9 @@ def main() -> None:
         if large and not arguments.slide:
             write_phantom_slide(large[0], width=arguments.side, height=arguments.side, mpp=arguments.mpp, distinct=4)
         small = [folder / f"{number}.tif" for number in range(arguments.small)]
+        square = {"width": arguments.small_side, "height": arguments.small_side}
         for number, path in enumerate(small):
-            write_phantom_slide(
-                path, width=1024, height=1024, mpp=arguments.mpp, field=512, distinct=1, glass=0, seed=number
-            )
+            write_phantom_slide(path, **square, mpp=arguments.mpp, field=512, distinct=1, glass=0, seed=number)
         for title, slides in (("one large", large), (f"{len(small)} small", small)):
             if slides:
                 print(compare(title, slides, segmenter, options, batch, arguments.turns), flush=True)
