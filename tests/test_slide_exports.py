@@ -38,7 +38,6 @@ from histoproto.slides.export import (
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text, scale_bar, shrink_labels
 from histoproto.slides.raster import LabelRaster
 from histoproto.tissue import TissueSet
-from histoproto.training.record import peak_memory_mib
 
 Labels = NDArray[np.uint8]
 TISSUES = TissueSet.of("tumour", "Stroma „ä“")
@@ -254,29 +253,29 @@ def test_without_zarr_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def export_all(folder: Path, side: int, peak: Synchronized[float]) -> None:
-    """Write all exports of a map of that size; its memory is that of nothing else."""
+    """Write all exports of a map of that size, and tell by how many bytes that raised the peak of this process."""
     rng = np.random.default_rng(0)
     tile = np.stack([ndimage.gaussian_filter(rng.normal(size=(1024, 1024)), 20) for _ in range(3)]).argmax(0)
     labels, raster = tile.astype(np.uint8), LabelRaster.create(folder / "labels", side, side)
     for top in range(0, side, 1024):
         for left in range(0, side, 1024):
             raster.write(top, left, labels[:: 1 - top // 512 % 4, :: 1 - left // 512 % 4])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     areas = slide_areas(raster, TISSUES, 0.5, [Region(shapely.box(9, 9, side - 9, side - 9), None)])
     write_ome_tiff(folder / "a.ome.tif", raster, TISSUES, 0.5)
     write_overview(folder / "a.png", np.full((50, 50, 3), 9, np.uint8), raster, TISSUES, 0.5, "slide", areas)
     write_geojson(folder / "a.geojson", raster, TISSUES, 1.0, 0.5)
-    peak.value = peak_memory_mib()
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak.value = unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_map(tmp_path: Path) -> None:
-    """0.004 and 0.07 gigapixels; benchmarks/slide_exports.py goes on to 4."""
-    spawn, peaks = multiprocessing.get_context("spawn"), []
-    for side in (2048, 8192):
-        peak = spawn.Value("d", 0.0)
-        process = spawn.Process(target=export_all, args=(tmp_path, side, peak))
-        process.start()
-        process.join()
-        assert process.exitcode == 0
-        peaks.append(peak.value)
-    assert peaks[0] < peaks[1] < 1.25 * peaks[0]
+def test_memory_stays_below_the_size_of_the_map(tmp_path: Path) -> None:
+    """A map of 0.1 gigapixels; benchmarks/slide_exports.py shows the same of larger ones."""
+    spawn, side = multiprocessing.get_context("spawn"), 10240
+    peak = spawn.Value("d", 0.0)
+    process = spawn.Process(target=export_all, args=(tmp_path, side, peak))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert peak.value < 0.8 * side**2
