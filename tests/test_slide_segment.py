@@ -298,6 +298,14 @@ def test_a_folder_of_results(segmenter: Segmenter, tmp_path: Path) -> None:
         segment_slide(segmenter, SlideTask(slide, 0.25), out, options)
 
 
+def test_probabilities_leave_room_for_background(segmenter: Segmenter, tmp_path: Path) -> None:
+    write_image(tmp_path / "slide.png", blobs(150, 200))
+    options = SlideOptions(probabilities=True, background="activation")
+    segment_slide(segmenter, SlideTask(tmp_path / "slide.png", 1.0), tmp_path / "slide", options)
+    sums = read_probabilities(tmp_path / "slide" / "probabilities.zarr")[:].astype(int).sum(axis=0)
+    assert 0 <= sums.min() < 100 < 200 < sums.max() <= 257
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (300, 200)])
 def test_a_slide_without_tissue(segmenter: Segmenter, shape: tuple[int, int], tmp_path: Path) -> None:
     write_image(tmp_path / "empty.png", np.full((*shape, 3), 245, np.uint8))

@@ -87,8 +87,8 @@ class SlideLabeller:
         Args:
             raster: of the size of the plan, full of background.
             progress: called with windows done and windows in all.
-            keep: called from top to bottom with a row of cells and the probabilities from there on, C×R×S (with
-                background as the last of C + 1 if it is found by activation), all 0 where no window was.
+            keep: called from top to bottom with a row of cells and the probabilities of the tissues from there on,
+                C×R×S, all 0 where no window was.
 
         Raises:
             ImageError: the slide is damaged.
@@ -199,7 +199,7 @@ class SlideLabeller:
     def _probabilities(self, rows: Rows) -> Scores:
         held = slice(rows.first - rows.top, rows.last - rows.top)
         chances = self._chances(torch.from_numpy(rows.scores[None, :, held]))[0].numpy()
-        return np.asarray(chances * rows.covered[held], dtype=np.float32)
+        return np.asarray(chances[: len(self.segmenter.tissues)] * rows.covered[held], dtype=np.float32)
 
     @property
     def _plain(self) -> bool:
