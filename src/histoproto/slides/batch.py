@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -105,8 +106,8 @@ def segment_slides(
         stream = in_this_process(jobs, setup, tiles or ignore)
     else:
         stream = in_processes(jobs, setup, min(workers, len(jobs)), tiles or ignore)
-    if jobs:
-        for outcome in stream:
+    with closing(stream):  # stops workers at once, whatever happens here
+        for outcome in stream if jobs else ():
             if outcome.state == "busy":
                 jobs.append(replace(outcome.job, wait=True))  # after all others
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -49,7 +49,7 @@ class Setup:
         return Segmenter.load(self.run, self.device)
 
 
-def in_this_process(jobs: deque[Job], setup: Setup, tiles: Tiles) -> Iterator[Outcome]:
+def in_this_process(jobs: deque[Job], setup: Setup, tiles: Tiles) -> Generator[Outcome, None, None]:
     """Do the jobs one by one. Jobs may be added while it goes."""
     segmenter = setup.load()
     while jobs:
@@ -57,7 +57,7 @@ def in_this_process(jobs: deque[Job], setup: Setup, tiles: Tiles) -> Iterator[Ou
         yield do_job(segmenter, job, setup.out, setup.options, _named(tiles, job.name))
 
 
-def in_processes(jobs: deque[Job], setup: Setup, workers: int, tiles: Tiles) -> Iterator[Outcome]:
+def in_processes(jobs: deque[Job], setup: Setup, workers: int, tiles: Tiles) -> Generator[Outcome, None, None]:
     """Do the jobs in several processes, each with the model, its share of the threads and (in turn) a GPU.
 
     Jobs may be added while it goes. A process that dies is replaced, its slide has failed. When the caller stops

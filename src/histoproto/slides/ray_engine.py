@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from histoproto.slides.job import Job, Outcome, do_job
 from histoproto.slides.processes import Setup
 
 
-def on_ray(jobs: deque[Job], setup: Setup, workers: int | None, address: str | None) -> Iterator[Outcome]:
+def on_ray(jobs: deque[Job], setup: Setup, workers: int | None, address: str | None) -> Generator[Outcome, None, None]:
     """Do the jobs on a Ray cluster. Jobs may be added while it goes; an actor that dies fails its slide only.
 
     All machines must have HistoProto installed and find run folder, slides and output under the same paths.
