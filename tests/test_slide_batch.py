@@ -186,7 +186,7 @@ def test_a_worker_that_dies_fails_its_slide_only(tmp_path: Path) -> None:
     """As when the system kills it for want of memory."""
     run, out, slides = tiny_run(tmp_path / "run", mpp=0.5), tmp_path / "out", tmp_path / "slides"
     for name in "abc":
-        write_image(slides / f"{name}.png", np.full((500, 500, 3), (200, 20, 20), dtype=np.uint8))
+        write_image(slides / f"{name}.png", np.full((300, 300, 3), (200, 20, 20), dtype=np.uint8))
     victims = set()
 
     def kill_once(name: str, done: int, total: int) -> None:
