@@ -154,8 +154,9 @@ def test_train_passes_everything_on(trained: list[SimpleNamespace], tmp_path: Pa
     assert "run/report.html" in result.output
     (call,) = trained
     assert (call.data, call.out, call.resume) == (Path("data"), Path("run"), False)
+    model = {"prototypes": 7, "pooling": "mean"}  # what cam starts from, and what was given
     expected = Settings.model_validate(
-        {"method": "cam", "seed": 3, "model": {"prototypes": 7}, "training": {"epochs": 2}, "loss": {"diversity": 0}}
+        {"method": "cam", "seed": 3, "model": model, "training": {"epochs": 2}, "loss": {"diversity": 0}}
     )
     assert call.settings == expected
 
