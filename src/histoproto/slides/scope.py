@@ -20,8 +20,9 @@ from histoproto.slides.reader import Pixels, SlideReader
 from histoproto.slides.tissue_finder import find_tissue
 
 OVERVIEW_SIDE = 2048
-OVERVIEW_MPP = 8.0
-"""Tissue is looked for at 8 µm/px, or in the overview of at most 2048 pixels if that is coarser."""
+"""Pixels of the longer side of the picture of a whole slide."""
+TISSUE_MPP, TISSUE_SIDE = 8.0, 1280
+"""Tissue is looked for at 8 µm/px, or coarser if the slide would be longer than 1280 pixels."""
 
 Mask = NDArray[np.bool_]
 Edges = NDArray[np.float64]
@@ -107,7 +108,7 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, ove
     slide = (reader.height, reader.width)
     if regions is None:
         overview = reader.thumbnail(OVERVIEW_SIDE)[0] if overview is None else overview
-        coarser = max(1.0, OVERVIEW_MPP / (mpp * slide[1] / overview.shape[1]))
+        coarser = max(1.0, TISSUE_MPP / (mpp * slide[1] / overview.shape[1]), max(overview.shape[:2]) / TISSUE_SIDE)
         height, width = (max(1, round(side / coarser)) for side in overview.shape[:2])
         image = resample_image(overview, (height, width))
         return MaskScope(find_tissue(image, mpp * slide[1] / width), slide)
