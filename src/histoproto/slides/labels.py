@@ -116,10 +116,12 @@ class SlideLabeller:
                 if isinstance(found, Batch):
                     strip.add(found.tops, found.lefts, self._scores(found.windows))
                     told(len(found.windows))
-                elif rows := strip.finish(found):
+                else:
                     if writing:
-                        writing.result()
-                    writing = writer.submit(self._write_rows, rows, raster, keep)
+                        writing.result()  # one row of tiles at a time is being written
+                    if rows := strip.finish(found):
+                        writing = writer.submit(self._write_rows, rows, raster, keep)
+                    del rows  # or they would be held until the next are finished
             if writing:
                 writing.result()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-CACHE_BYTES = 2**26
+CACHE_BYTES = 2**25
 
 
 class TileCache:
