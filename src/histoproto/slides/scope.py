@@ -21,8 +21,8 @@ from histoproto.slides.tissue_finder import find_tissue
 
 OVERVIEW_SIDE = 2048
 """Pixels of the longer side of the picture of a whole slide."""
-TISSUE_MPP, TISSUE_SIDE = 8.0, 1280
-"""Tissue is looked for at 8 µm/px, or coarser if the slide would be longer than 1280 pixels."""
+TISSUE_MPP, TISSUE_SIDE = 4.0, 1280
+"""Tissue is looked for at 4 µm/px, or coarser if the slide would be longer than 1280 pixels."""
 
 Mask = NDArray[np.bool_]
 Edges = NDArray[np.float64]
