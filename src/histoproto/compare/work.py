@@ -101,7 +101,7 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
     Those of its first stage where the network of the run has none; `{"from": None}` where neither has any.
     """
     from histoproto.data.layouts import open_data
-    from histoproto.model.network import PrototypeNetwork
+    from histoproto.model.network import HasPrototypes
     from histoproto.model.saving import load_model
     from histoproto.report.prototypes import collect_maps
     from histoproto.report.prototypes import measure as scores_of
@@ -112,7 +112,7 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
             continue
         loaded: tuple[nn.Module, ModelCard] = load_model(source)
         network, card = loaded
-        if not isinstance(network, PrototypeNetwork):
+        if not isinstance(network, HasPrototypes):
             continue
         found = collect_maps(network, card, folder.split("test"), folder.tissues, VIEWS)
         scores = scores_of(found)

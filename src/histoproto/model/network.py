@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,14 @@ class Network(nn.Module):
     @abstractmethod
     def class_maps(self, x: Tensor) -> ClassMaps:
         """Class maps and logits for inference."""
+
+
+@runtime_checkable
+class HasPrototypes(Protocol):
+    """A network whose prototypes can be looked at one by one."""
+
+    def prototype_maps(self, x: Tensor) -> Tensor:
+        """Activation maps of the single prototypes at scale 4: B×C×K×H_4×W_4."""
 
 
 class Activations(NamedTuple):

@@ -14,7 +14,7 @@ import yaml
 from histoproto.config import Settings
 from histoproto.data.layouts import open_data
 from histoproto.inference.segmenter import Segmenter
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import HasPrototypes
 from histoproto.model.saving import CARD_FILE, load_card
 from histoproto.report.charts import line_chart, read_history, title
 from histoproto.report.gallery import Example, make_gallery
@@ -55,7 +55,7 @@ def write_report(run: Path, data: Path | None = None) -> Path:
         folder = open_data(data)
         split, patches = split_to_show(folder)
         examples = make_gallery(segmenter, patches, folder.tissues, EXAMPLES, CHOSEN_FROM)
-        if isinstance(segmenter.network, PrototypeNetwork):
+        if isinstance(segmenter.network, HasPrototypes):
             prototypes = make_prototype_gallery(segmenter.network, card, folder)
         note = _examples_note(examples, split, len(patches))
     record = _read_json(run / "record.json")

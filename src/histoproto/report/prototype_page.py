@@ -12,7 +12,7 @@ from histoproto.data.layouts import DataFolder, Patch, open_data
 from histoproto.errors import DataError, RunError
 from histoproto.evaluation.prototypes import PrototypeScores
 from histoproto.files import replace_atomically
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import HasPrototypes
 from histoproto.model.saving import ModelCard, load_model
 from histoproto.report.page import render
 from histoproto.report.prototypes import Place, PrototypeMaps, collect_maps, measure, places_of
@@ -63,7 +63,7 @@ def split_to_show(data: DataFolder) -> tuple[str, Sequence[Patch]]:
     raise DataError(f"{data.root} holds no patches to show; check it with `histoproto data check`")
 
 
-def make_prototype_gallery(network: PrototypeNetwork, card: ModelCard, data: DataFolder) -> PrototypeGallery:
+def make_prototype_gallery(network: HasPrototypes, card: ModelCard, data: DataFolder) -> PrototypeGallery:
     """Where the prototypes fire most among (at most 400 evenly spaced) patches, and how they share their tissue."""
     split, patches = split_to_show(data)
     found = collect_maps(network, card, patches, data.tissues, VIEWS)
@@ -115,7 +115,7 @@ def write_prototypes(run: Path, data: Path, out: Path) -> Path:
         DataError, TissueError, OutputError: see `open_data`, `collect_maps`.
     """
     network, card = load_model(run)
-    if not isinstance(network, PrototypeNetwork):
+    if not isinstance(network, HasPrototypes):
         raise RunError(f"the model in {run} ({card.method}) has no prototypes; give a run of lpd or pbip")
     gallery = make_prototype_gallery(network, card, open_data(data))
     names, scores = card.tissues.names, gallery.scores

@@ -20,7 +20,7 @@ from histoproto.evaluation.prototypes import PrototypeScores, location_labels, m
 from histoproto.inference.patches import as_batch, pad_to_stride
 from histoproto.inference.windows import Window, window_grid
 from histoproto.losses.diversity import pseudo_regions
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import HasPrototypes
 from histoproto.model.prototypes import merge_prototypes
 from histoproto.model.saving import ModelCard
 from histoproto.report.gallery import spread
@@ -79,7 +79,7 @@ def read_view(view: View, size: int) -> RGB:
 
 @torch.inference_mode()
 def collect_maps(
-    network: PrototypeNetwork, card: ModelCard, patches: Sequence[Patch], tissues: TissueSet, most: int
+    network: HasPrototypes, card: ModelCard, patches: Sequence[Patch], tissues: TissueSet, most: int
 ) -> PrototypeMaps:
     """Run patches through the network.
 

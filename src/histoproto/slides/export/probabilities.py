@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -86,7 +87,7 @@ class ProbabilityWriter:
             except OSError as failure:
                 raise self._unwritten(failure) from failure
         else:
-            shutil.rmtree(self._part, ignore_errors=True)
+            _discard(self._part)
 
     def _unwritten(self, error: OSError) -> OutputError:
         return OutputError(f"{self._path} cannot be written: {error.strerror or error}")
@@ -99,6 +100,15 @@ def read_probabilities(path: Path) -> Any:
         SettingError: zarr is not installed.
     """
     return _zarr().open_group(path, mode="r")["0"]
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder for good: when one chunk has failed, zarr may still be writing others in its threads."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
+        if not folder.exists():
+            return
 
 
 def _zarr() -> Any:
