@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -192,19 +193,22 @@ def _export(
     options: SlideOptions,
 ) -> None:
     areas = slide_areas(raster, tissues, summary.mpp, regions, downsample)
-    write_ome_tiff(part / "tissue.ome.tif", raster, tissues, summary.mpp)
-    write_geojson(
-        part / ("tissue.geojson.gz" if options.gzip else "tissue.geojson"),
-        raster,
-        tissues,
-        downsample,
-        summary.mpp,
-        min_area_um2=options.min_area_um2,
-        tolerance_um=options.tolerance_um,
-        gzip=options.gzip,
-    )
     write_areas(part / "areas.csv", areas)
-    write_overview(part / "overview.png", overview, raster, tissues, summary.mpp, summary.name, areas)
+    with ThreadPoolExecutor(1) as pool:  # the picture takes as long as all the rest
+        picture = part / "overview.png"
+        drawn = pool.submit(write_overview, picture, overview, raster, tissues, summary.mpp, summary.name, areas)
+        write_ome_tiff(part / "tissue.ome.tif", raster, tissues, summary.mpp)
+        write_geojson(
+            part / ("tissue.geojson.gz" if options.gzip else "tissue.geojson"),
+            raster,
+            tissues,
+            downsample,
+            summary.mpp,
+            min_area_um2=options.min_area_um2,
+            tolerance_um=options.tolerance_um,
+            gzip=options.gzip,
+        )
+        drawn.result()
 
 
 @contextmanager

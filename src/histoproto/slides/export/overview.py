@@ -57,7 +57,7 @@ def write_overview(
     rows = slide_areas(raster, tissues, mpp) if areas is None else areas
     pictures = _pictures(thumbnail, raster, tissues)
     with replace_atomically(path) as temporary:
-        _draw(pictures, raster, tissues, mpp, title, rows).save(temporary, "PNG", compress_level=4)
+        _draw(pictures, raster, tissues, mpp, title, rows).save(temporary, "PNG", compress_level=1)
     pictures.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
     with replace_atomically(path.with_name(THUMBNAIL_FILE)) as temporary:
         pictures.save(temporary, "JPEG", quality=85)
