@@ -6,11 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from histoproto.config import Settings
 from histoproto.data.dataset import PatchDataset, Sample
-from histoproto.model.network import Network
+from histoproto.losses.classification import balancing_weights
+from histoproto.model.network import Network, build_network
 from histoproto.model.teachers import Teacher
 
 
@@ -25,6 +27,8 @@ class Method(nn.Module):
 
     Attributes:
         network: what is trained, saved and used for prediction.
+        balance: 2×C, weights of patches with and without each tissue for the classification loss; 1 if
+            `loss.balance` is off.
         cached_teacher: a teacher whose dense features of every training patch shall be computed once, before training,
             and handed to `losses` as `batch["teacher"]`; None if the method needs none.
     """
@@ -33,11 +37,15 @@ class Method(nn.Module):
     preset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extras: ClassVar[frozenset[Literal["mosaics", "masks"]]] = frozenset()
     network: Network
+    balance: Tensor
 
     def __init__(self, settings: Settings, frequency: Tensor):
         """`frequency`: C, part of the training patches that hold each tissue."""
         super().__init__()
         self.settings = settings
+        self.network = build_network(settings.model, len(frequency))
+        balance = balancing_weights(frequency) if settings.loss.balance else torch.ones(2, len(frequency))
+        self.register_buffer("balance", balance, persistent=False)
         self.cached_teacher: Teacher | None = None
 
     def prepare(self, training: PatchDataset) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from histoproto.config import Settings
 from histoproto.data.dataset import Sample
 from histoproto.errors import SettingError
-from histoproto.losses.classification import balancing_weights, classification_loss
+from histoproto.losses.classification import classification_loss
 from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
 from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
 from histoproto.methods.base import Method
@@ -23,14 +22,10 @@ class LPD(Method):
 
     architecture = "prototypes"
     network: PrototypeNetwork
-    balance: Tensor
 
     def __init__(self, settings: Settings, frequency: Tensor):
         super().__init__(settings, frequency)
         loss = settings.loss
-        self.network = PrototypeNetwork(settings.model, len(frequency))
-        weights = balancing_weights(frequency) if loss.balance else torch.ones(2, len(frequency))
-        self.register_buffer("balance", weights, persistent=False)
         self.teacher: Teacher | None = None
         if loss.similarity > 0:
             teacher = Teacher(loss.teacher)

@@ -5,15 +5,12 @@ With pseudo masks in place of true ones it is the second stage of any of them.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from histoproto.config import Settings
 from histoproto.data.dataset import Sample
-from histoproto.losses.classification import balancing_weights, classification_loss
+from histoproto.losses.classification import classification_loss
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.base import Method
-from histoproto.model.network import build_network
 
 
 class Supervised(Method):
@@ -21,13 +18,6 @@ class Supervised(Method):
 
     architecture = "segmentation"
     extras = frozenset({"masks"})
-    balance: Tensor
-
-    def __init__(self, settings: Settings, frequency: Tensor):
-        super().__init__(settings, frequency)
-        self.network = build_network(settings.model, len(frequency))
-        weights = balancing_weights(frequency) if settings.loss.balance else torch.ones(2, len(frequency))
-        self.register_buffer("balance", weights, persistent=False)
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: pixels, classification and total."""
