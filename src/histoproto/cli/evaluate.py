@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histoproto.cli.predict import Background, Fusion, given
+from histoproto.cli.inference_options import Background, Fusion, given
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-
-class Fusion(StrEnum):
-    """See `InferenceSettings.fusion`."""
-
-    RAW = "raw"
-    MINMAX = "minmax"
-
-
-class Background(StrEnum):
-    """See `InferenceSettings.background`."""
-
-    NONE = "none"
-    ACTIVATION = "activation"
-    GLASS = "glass"
+from histoproto.cli.inference_options import BackgroundOption, CrfOption, FusionOption, ViewsOption, given
 
 
 def predict(
@@ -31,14 +17,10 @@ def predict(
     mpp: Annotated[
         float | None, typer.Option(min=1e-3, help="µm/px of the images: gives areas in mm², and the model's scale.")
     ] = None,
-    views: Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")] = None,
-    crf: Annotated[
-        bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")
-    ] = None,
-    fusion: Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")] = None,
-    background: Annotated[
-        Background | None, typer.Option(help="How background is found.", show_default="the model's")
-    ] = None,
+    views: ViewsOption = None,
+    crf: CrfOption = None,
+    fusion: FusionOption = None,
+    background: BackgroundOption = None,
     labels_from_names: Annotated[
         bool, typer.Option("--labels-from-names", help="Use the labels in file names such as NAME[101].png.")
     ] = False,
@@ -86,10 +68,3 @@ def predict(
     if prediction.failed:
         total = len(prediction.failed) + len(prediction.done)
         raise ImageError(f"{len(prediction.failed)} of {total} images could not be read; the others are done")
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given, as plain values."""
-    return {
-        name: value.value if isinstance(value, Enum) else value for name, value in options.items() if value is not None
-    }

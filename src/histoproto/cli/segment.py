@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from histoproto.cli.predict import Background, Fusion, given
-
-if TYPE_CHECKING:
-    pass
+from histoproto.cli.inference_options import BackgroundOption, CrfOption, FusionOption, ViewsOption, given
 
 PRINTED = 30
 """Slides whose areas are printed; those of all are in summary.csv."""
@@ -47,14 +44,10 @@ def segment(
             show_default="their tissue",
         ),
     ] = None,
-    views: Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")] = None,
-    crf: Annotated[
-        bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")
-    ] = None,
-    fusion: Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")] = None,
-    background: Annotated[
-        Background | None, typer.Option(help="How background is found.", show_default="the model's")
-    ] = None,
+    views: ViewsOption = None,
+    crf: CrfOption = None,
+    fusion: FusionOption = None,
+    background: BackgroundOption = None,
     overlap: Annotated[
         float | None, typer.Option(min=0, max=0.9, help="Of neighbouring windows.", show_default="0.5")
     ] = None,

@@ -23,6 +23,7 @@ from histoproto.config import Settings
 from histoproto.data.dataset import PatchDataset
 from histoproto.data.mosaic import single_tissue_patches
 from histoproto.errors import DataError, SettingError
+from histoproto.methods.base import Method
 from histoproto.methods.lpd import LPD
 from histoproto.model.teachers import Teacher
 
@@ -63,8 +64,7 @@ class PBIP(LPD):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All but the bank, at one rate."""
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        return [{"params": trained, "lr": self.settings.training.learning_rate}]
+        return Method.parameter_groups(self)
 
 
 @torch.inference_mode()

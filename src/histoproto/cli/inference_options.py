@@ -1,0 +1,38 @@
+"""The options that commands share which make masks; left out, they are those saved with the model."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Fusion(StrEnum):
+    """See `InferenceSettings.fusion`."""
+
+    RAW = "raw"
+    MINMAX = "minmax"
+
+
+class Background(StrEnum):
+    """See `InferenceSettings.background`."""
+
+    NONE = "none"
+    ACTIVATION = "activation"
+    GLASS = "glass"
+
+
+ViewsOption = Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")]
+CrfOption = Annotated[bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")]
+FusionOption = Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")]
+BackgroundOption = Annotated[
+    Background | None, typer.Option(help="How background is found.", show_default="the model's")
+]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given, as plain values."""
+    return {
+        name: value.value if isinstance(value, Enum) else value for name, value in options.items() if value is not None
+    }
