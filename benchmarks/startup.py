@@ -2,8 +2,9 @@
 
     python benchmarks/startup.py [RUN IMAGE] [--repeats 5] [--imports]
 
-Each turn is a process of its own; the least time on the clock and the least processor time are shown. `--imports` adds
-the modules whose loading costs `predict` most.
+Each turn is a process of its own, the commands take turns; the least time on the clock and the least processor time are
+shown. `import timm` is what `predict` cost more when it built the default encoder with timm (torch is in both).
+`--imports` adds the modules whose loading costs `predict` most.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ def main() -> None:
     parser.add_argument("--imports", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as out:
-        commands = {"(python alone)": ["-c", "pass"], "import torch": ["-c", "import torch"]}
+        commands = {f"import {name}": ["-c", f"import {name}"] for name in ("torch", "timm")}
+        commands = {"(python alone)": ["-c", "pass"], **commands}
         commands["histoproto --help"] = ["-m", "histoproto", "--help"]
         if arguments.run and arguments.image:
             predict = ["-m", "histoproto", "predict", str(arguments.run), str(arguments.image), "--out", out]
             commands["histoproto predict, one patch"] = predict
-        times = {name: [seconds(command) for _ in range(arguments.repeats)] for name, command in commands.items()}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(arguments.repeats):
+            for name, command in commands.items():
+                times[name].append(seconds(command))
         print(f"| command | s on the clock, least of {arguments.repeats} | processor s |\n|---|---|---|")
         for name, found in times.items():
             wall, processor = (min(column) for column in zip(*found, strict=True))

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,46 @@ def test_default_encoder_pyramid() -> None:
         maps = encoder(torch.rand(1, 3, 128, 128))
     assert [tuple(m.shape) for m in maps] == [(1, 40, 16, 16), (1, 112, 8, 8), (1, 320, 8, 8)]
     assert encoder.licence.startswith("Apache-2.0")
+
+
+def test_default_encoder_without_timm_equals_timms() -> None:
+    """Same names, same maps and same gradients to the last bit, at sides that are no multiple of the stride too."""
+    timms = build_encoder("tf_efficientnet_lite0")
+    own = build_encoder("tf_efficientnet_lite0", weights=None)
+    assert type(own) is not type(timms)
+    own.load_state_dict(timms.state_dict())  # strict: no name is missing, none is left over
+    assert torch.equal(own.mean, timms.mean)
+    assert torch.equal(own.std, timms.std)
+    for training, size in ((False, (96, 128)), (False, (75, 90)), (True, (64, 64))):
+        x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+        maps = [encoder.train(training)(x) for encoder in (own, timms)]
+        assert all(torch.equal(a, b) for a, b in zip(*maps, strict=True))
+    for scales in maps:
+        sum(m.square().mean() for m in scales).backward()
+    gradients = [{name: p.grad for name, p in encoder.named_parameters()} for encoder in (own, timms)]
+    assert all(torch.equal(value, gradients[1][name]) for name, value in gradients[0].items())
+
+
+def test_default_encoder_begins_like_timms() -> None:
+    import timm
+
+    torch.manual_seed(0)
+    own = build_encoder("tf_efficientnet_lite0", weights=None).body.state_dict()
+    for name, value in timm.create_model("tf_efficientnet_lite0", features_only=True).state_dict().items():
+        if value.ndim == 4 and value.numel() > 10_000:
+            assert own[name].std().item() == pytest.approx(value.std().item(), rel=0.05), name
+
+
+def test_reading_a_model_of_the_default_encoder_loads_no_timm() -> None:
+    """timm, torchvision and torch's compiler are half of the time until `histoproto predict` answers."""
+    code = (
+        "import sys, histoproto.inference.predict\n"
+        "from histoproto.model.encoders import build_encoder\n"
+        "build_encoder('tf_efficientnet_lite0', weights=None)\n"
+        "print([name for name in ('timm', 'torchvision', 'torch._dynamo', 'lightning') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from histoproto.errors import SettingError, WeightsError
 from histoproto.model.atrous import phase_dilated_convolutions
+from histoproto.model.lite0 import Lite0
 from histoproto.model.weights import (
     NO_HUB,
     OFFLINE_ENCODER,
@@ -18,6 +19,8 @@ from histoproto.model.weights import (
     offline_efficientnet_lite0,
     read_state_dict,
 )
+
+RANDOM_LICENCE = "none (random weights)"
 
 
 class Encoder(nn.Module):
@@ -48,6 +51,20 @@ class Encoder(nn.Module):
         return self.features((x - self.mean) / self.std)
 
 
+class Lite0Encoder(Encoder):
+    """The default encoder without weights, to be filled from a trained model: equal to timm's, read without timm."""
+
+    def __init__(self) -> None:
+        super().__init__(Lite0.channels, (0.5,) * 3, (0.5,) * 3, RANDOM_LICENCE)
+        self.body = Lite0()
+        phase_dilated_convolutions(self.body)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """See `Encoder.features`."""
+        maps: list[Tensor] = self.body(x)
+        return maps
+
+
 class TimmEncoder(Encoder):
     """Any timm model with `features_only`; the last scale has stride 16 where the model allows it.
 
@@ -56,7 +73,7 @@ class TimmEncoder(Encoder):
     """
 
     def __init__(self, name: str, weights: str | None):
-        import timm  # two seconds, which a model exported to ONNX need not wait for
+        import timm  # two seconds, which `Lite0Encoder` and a model exported to ONNX need not wait for
 
         if ":" not in name and not timm.is_model(name):
             close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "those of timm.list_models()"
@@ -65,7 +82,7 @@ class TimmEncoder(Encoder):
         body = _first_that_builds(name, from_hub)
         info = body.feature_info
         config = timm.models.PretrainedCfg(**body.pretrained_cfg)
-        licence = "none (random weights)"
+        licence = RANDOM_LICENCE
         if weights == "imagenet":
             licence = f"{config.license or 'not stated by the publisher'} (timm, {config.hf_hub_id or config.url})"
             if name == OFFLINE_ENCODER:
@@ -158,4 +175,6 @@ def build_encoder(name: str, weights: str | None = "imagenet") -> Encoder:
         from histoproto.model.mit import MitEncoder
 
         return MitEncoder(name, weights)
+    if name == OFFLINE_ENCODER and weights is None:
+        return Lite0Encoder()
     return TimmEncoder(name, weights)

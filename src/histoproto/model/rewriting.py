@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from histoproto.model.atrous import PhasedConv2d
+from histoproto.model.lite0 import SameConv2d
 from histoproto.model.network import Network
 
 
@@ -76,7 +77,7 @@ def _make_exportable(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, PhasedConv2d):
             setattr(module, name, _plain(child, child.padding))
-        elif isinstance(child, Conv2dSame):
+        elif isinstance(child, Conv2dSame | SameConv2d):
             spans = [
                 (size - 1) * dilation + 1 - stride
                 for size, dilation, stride in zip(child.kernel_size, child.dilation, child.stride, strict=True)
