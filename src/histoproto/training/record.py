@@ -36,8 +36,18 @@ def environment() -> dict[str, Any]:
 
 
 def peak_memory_mib() -> float:
-    """The largest resident size of this process so far, in MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    """The largest resident size of this process so far, in MiB.
+
+    On Linux from `/proc`: `ru_maxrss` of a child begins with what its parent had held, and exec does not reset it.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        status = ""  # not Linux
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024  # "VmHWM:  1234 kB", which are KiB
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
