@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from histoproto import hub
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.errors import RunError, SettingError, WeightsError
 from histoproto.model.atrous import PhasedConv2d, phase_dilated_convolutions
-from histoproto.model.encoders import build_encoder
+from histoproto.model.encoders import TimmEncoder, build_encoder
 from histoproto.model.network import PrototypeNetwork
 from histoproto.model.prototypes import cosine_maps, merge_prototypes, pool_maps
 from histoproto.model.saving import ModelCard, load_model, save_model
@@ -140,9 +142,35 @@ def test_missing_hub_names_the_alternatives(monkeypatch: pytest.MonkeyPatch) -> 
     def unreachable(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(WeightsError, match=r"resnet18.*no route to host.*local file.*tf_efficientnet_lite0"):
         build_encoder("resnet18", "imagenet")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "hf-hub:nobody/nothing"])
+def test_a_missing_hub_is_answered_soon(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's own library would try again for half a minute."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
+    started = time.perf_counter()
+    with pytest.raises(WeightsError, match=r"127\.0\.0\.1:9 is not reachable"):
+        TimmEncoder(name, "imagenet")
+    assert time.perf_counter() - started < 10
+
+
+def test_what_the_hub_gave_before_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConnectionError):
+        hub.require("owner/name@main")
+    (tmp_path / "models--owner--name/snapshots/abc").mkdir(parents=True)
+    (tmp_path / "models--owner--name/snapshots/abc/model.safetensors").write_bytes(b"")
+    hub.require("owner/name@main")
 
 
 def test_a_teacher_may_come_from_a_folder_as_on_the_hub(tmp_path: Path) -> None:

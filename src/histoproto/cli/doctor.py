@@ -6,12 +6,11 @@ import os
 import platform
 import sys
 import tempfile
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
+
+from histoproto import hub
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "pydantic", "safetensors")
 EXTRAS = {
@@ -95,26 +94,11 @@ def _default_weights() -> Finding:
 
 
 def _hub() -> Finding:
-    """Ask in a thread of its own: a name server that does not answer ignores the time-out of the connection."""
     name, local = "huggingface hub", "only needed for encoders other than the default; model.weights takes local files"
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if hub.switched_off():
         return name, None, f"switched off by HF_HUB_OFFLINE; {local}"
-    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    answers: list[Finding] = []
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=HUB_TIMEOUT):
-                answers.append((name, True, f"{address} answers"))
-        except urllib.error.HTTPError as error:
-            answers.append((name, None, f"{address} answers with status {error.code}; {local}"))
-        except (OSError, ValueError) as error:
-            answers.append((name, None, f"{address} is not reachable ({error}); {local}"))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_TIMEOUT + 0.5)
-    return answers[0] if answers else (name, None, f"{address} did not answer within {HUB_TIMEOUT:.0f} s; {local}")
+    answer = hub.ask(HUB_TIMEOUT)
+    return (name, True, answer.text) if answer.content else (name, None, f"{answer.text}; {local}")
 
 
 def _temporary() -> Finding:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from histoproto import hub
 from histoproto.errors import SettingError, WeightsError
 from histoproto.model.atrous import phase_dilated_convolutions
 from histoproto.model.lite0 import Lite0
@@ -115,6 +116,8 @@ def _first_that_builds(name: str, pretrained: bool) -> Any:
         {"strict_img_size": False},
         {},
     )
+    if pretrained:
+        _require_hub(name)
     failure: Exception | None = None
     for option in options:
         build: Callable[..., Any] = timm.create_model
@@ -128,6 +131,20 @@ def _first_that_builds(name: str, pretrained: bool) -> Any:
                 raise WeightsError(NO_HUB.format(name=name, reason=reason)) from error
             failure = error
     raise SettingError(f"the timm model {name!r} gives no three feature maps ({failure}); choose another encoder")
+
+
+def _require_hub(name: str) -> None:
+    import timm
+
+    source, _, repository = name.rpartition(":")
+    if not source:
+        config = timm.get_pretrained_cfg(name)
+        repository = config.hf_hub_id if config else ""
+    if repository and source in {"", "hf-hub", "hf_hub"}:
+        try:
+            hub.require(repository)
+        except ConnectionError as error:
+            raise WeightsError(NO_HUB.format(name=name, reason=error)) from error
 
 
 def _load_body(body: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from histoproto import hub
 from histoproto.errors import SettingError, WeightsError
 from histoproto.model.encoders import Encoder
 from histoproto.model.weights import MIT_LICENCE, NO_HUB, read_state_dict
@@ -43,8 +44,10 @@ class MitEncoder(Encoder):
         licence = "none (random weights)"
         if weights == "imagenet":
             licence = MIT_LICENCE
+            repository = f"nvidia/{name.replace('_', '-')}"
             try:
-                body = SegformerModel.from_pretrained(f"nvidia/{name.replace('_', '-')}", config=config)
+                hub.require(repository)
+                body = SegformerModel.from_pretrained(repository, config=config)
             except Exception as error:  # transformers raises OSError, requests' and its own errors alike
                 raise WeightsError(NO_HUB.format(name=name, reason=str(error).splitlines()[0])) from error
         elif weights is not None:
