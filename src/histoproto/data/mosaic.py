@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage
+import torch.nn.functional as F
+from torch import Tensor
 
 from histoproto.data.augment import dihedral, jitter_stain
 from histoproto.data.dataset import PatchDataset, Sample, fit_to_size
@@ -59,7 +59,7 @@ class MosaicDataset(PatchDataset):
             pixels = jitter_stain(fit_to_size(read_image(patch.image), self.size), jitter, rng)
             pieces.append(dihedral(torch.from_numpy(pixels).permute(2, 0, 1), int(rng.integers(8))))
             labels.append(tissue)
-        regions = torch.from_numpy(random_regions(count, self.size, rng))
+        regions = random_regions(count, self.size, rng)
         chosen = torch.stack(pieces).gather(0, regions[None, None].expand(1, 3, -1, -1))[0]
         sample["mosaic"] = chosen.float() / 255
         sample["mosaic_mask"] = torch.tensor(labels)[regions]
@@ -76,9 +76,9 @@ def single_tissue_patches(patches: Sequence[Patch]) -> dict[int, list[Patch]]:
     return pool
 
 
-def random_regions(count: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def random_regions(count: int, size: int, rng: np.random.Generator) -> Tensor:
     """Which of `count` fields of smooth noise is highest where: size×size, 0 … count − 1, with smooth borders."""
     cells = int(rng.integers(COARSEST, FINEST + 1))
-    noise = rng.standard_normal((count, cells + 1, cells + 1))
-    fields = ndimage.zoom(noise, (1, size / (cells + 1), size / (cells + 1)), order=3, mode="reflect", grid_mode=True)
-    return np.asarray(fields[:, :size, :size].argmax(axis=0), dtype=np.int64)
+    noise = torch.from_numpy(rng.standard_normal((1, count, cells + 1, cells + 1), dtype=np.float32))
+    fields = F.interpolate(noise, size, mode="bicubic", align_corners=False)[0]
+    return torch.from_numpy(fields.numpy().argmax(axis=0))  # four times as quick as that of torch
