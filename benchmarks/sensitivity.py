@@ -99,9 +99,11 @@ class Figures:
         """A curve over the part of the labelled patches, at the same number of steps."""
         rows = []
         for part in PARTS:
-            epochs = f"training.epochs={round(self.usual.training.epochs / part)}"
-            few = (f"{method} {100 * part:g} %", f"data.fraction={part:g}", epochs)
-            rows.append(self._row(method) if part == 1 else self._row(*few))
+            # Without a number of epochs there are as many as make the same number of steps.
+            usual = self.usual.training.epochs
+            epochs = () if usual is None else (f"training.epochs={round(usual / part)}",)
+            few = self._row(f"{method} {100 * part:g} %", f"data.fraction={part:g}", *epochs)
+            rows.append(self._row(method) if part == 1 else few)
         return Line(method, tuple(100 * part for part in PARTS), tuple(rows))
 
     def _row(self, label: str, *settings: str) -> Variant:

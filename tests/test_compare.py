@@ -73,7 +73,8 @@ def fabricate(
 ) -> None:
     """A run folder as training and measuring leave it."""
     run.mkdir(parents=True)
-    (run / "config.yaml").write_text(load_settings(overrides=list(settings)).to_yaml())
+    chosen = load_settings(overrides=list(settings))
+    (run / "config.yaml").write_text(chosen.to_yaml())
     card = colour_card().model_copy(update={"training_data": {"fingerprint": "t"}})
     (run / "model.json").write_text(card.model_dump_json())
     total = np.sum(list(regions.values()), axis=0)
@@ -90,7 +91,8 @@ def fabricate(
     other = {"scores": {"miou": oracle}}
     (run / "metrics.json").write_text(json.dumps({"honest": {"test": honest}, "labels=oracle": {"test": other}}))
     (run / "prototypes.json").write_text(json.dumps(prototypes or {"from": None}))
-    (run / "record.json").write_text(json.dumps({"seconds": 120.0, "parameters": 3_200_000, **record}))
+    record = {"seconds": 120.0, "parameters": 3_200_000, "epochs": chosen.training.epochs or 6, **record}
+    (run / "record.json").write_text(json.dumps(record))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from histoproto.tissue import TissueSet
 from histoproto.training.calibration import best_f1_threshold
 from histoproto.training.callbacks import Checkpoints
 from histoproto.training.holdout import hold_out
-from histoproto.training.run import train
+from histoproto.training.run import count_epochs, train
 from histoproto.training.selection import standard_error
 
 TINY = [
@@ -63,6 +63,12 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(data, tmp_path_factory.mktemp("runs") / "whole", load_settings(overrides=TINY))
 
 
+@pytest.mark.parametrize(("patches", "epochs"), [(100_000, 6), (950, 6), (560, 10), (16, 350), (3, 350)])
+def test_few_patches_are_seen_more_often(patches: int, epochs: int) -> None:
+    assert count_epochs(Settings().training, patches) == epochs
+    assert count_epochs(load_settings(overrides=["training.epochs=2"]).training, patches) == 2
+
+
 def test_run_folder_is_complete_and_loads(data: Path, whole: Path) -> None:
     run = whole
     names = {path.name for path in run.iterdir()}
@@ -92,7 +98,7 @@ import sys, os, signal
 import histoproto.training.callbacks as callbacks
 from histoproto.config import load_settings
 from histoproto.training import run
-from histoproto.training.run import train
+from histoproto.training.run import count_epochs, train
 data, out, stop, *settings = sys.argv[1:]
 plain = callbacks.Checkpoints.on_train_batch_end
 def deadly(self, trainer, module, *rest):

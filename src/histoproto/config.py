@@ -98,7 +98,8 @@ class LossSettings(_Group):
 class TrainingSettings(_Group):
     """Optimisation and hardware."""
 
-    epochs: Count = 6
+    epochs: Count | None = None
+    """Times that every patch is seen; None: 6, or with few patches as many as it takes for about 350 steps."""
     batch_size: Count = 16
     learning_rate: Positive = 1e-3
     prototype_learning_rate: Positive = 1e-3

@@ -126,7 +126,7 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
             "training patches": str(card.training_data["fingerprint"]),
             "test patches": honest["data"]["fingerprint"],
             "encoder": f"{card.model.encoder} ({card.model.weights or 'random weights'})",
-            "epochs": str(settings.training.epochs),
+            "epochs": str(record.get("epochs") or settings.training.epochs),
             "batch size": str(settings.training.batch_size),
             "patch size": str(card.patch_size),
         },

@@ -23,7 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from histoproto.config import Settings, load_settings
+from histoproto.config import Settings, TrainingSettings, load_settings
 from histoproto.data.cut import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
 from histoproto.data.fingerprint import fingerprint
@@ -46,6 +46,7 @@ from histoproto.training.record import environment, now, peak_memory_mib, proces
 from histoproto.training.stages import PseudoMaskReader, write_pseudo_masks
 from histoproto.training.teacher_maps import write_teacher_maps
 
+LEAST_EPOCHS, LEAST_STEPS = 6, 350
 CONFIG_FILE, RECORD_FILE, HISTORY_FILE = "config.yaml", "record.json", "history.csv"
 
 
@@ -103,6 +104,7 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
                 **environment(),
                 "data": str(data.resolve()),
                 "seed": settings.seed,
+                "epochs": count_epochs(settings.training, len(material.training)),
                 "started": started,
                 "finished": now(),
                 "resumed": resume,
@@ -117,6 +119,13 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
         shutil.rmtree(out / "pseudo-masks", ignore_errors=True)
     trainer.strategy.barrier()
     return out
+
+
+def count_epochs(training: TrainingSettings, patches: int) -> int:
+    """Epochs for so many training patches: those that were asked for or, by default, 6 and at least about 350 steps."""
+    if training.epochs is not None:
+        return training.epochs
+    return max(LEAST_EPOCHS, round(LEAST_STEPS / max(1, patches // training.batch_size)))
 
 
 def _first_stage(data: Path, out: Path, settings: Settings, resume: bool) -> Path:
@@ -231,8 +240,10 @@ def _fit(
         precision = "bf16-mixed"
     _quieten_lightning()
 
+    epochs = count_epochs(training, len(material.training))
+
     def sampler_of(rank: int, world: int) -> StepSampler:
-        return StepSampler(len(material.training), training.batch_size, training.epochs, settings.seed, rank, world)
+        return StepSampler(len(material.training), training.batch_size, epochs, settings.seed, rank, world)
 
     plan = sampler_of(0, 1)
     callbacks: list[lightning.Callback] = [WeightAveraging()]
