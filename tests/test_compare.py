@@ -251,6 +251,14 @@ def test_a_failure_is_told_and_does_not_stop_the_others(data: Path, tmp_path: Pa
     assert lines[0].startswith("[1/2]")
 
 
+def test_a_row_with_a_second_stage_begins_with_the_run_of_the_row_without(data: Path, tmp_path: Path) -> None:
+    names = ("lpd:2", "cam:2", "lpd", "other: cam loss.balance=false", "pbip", "pbip:2")
+    tasks = plan_tasks(Plan.make(data, [Variant.parse(name) for name in names], 2), tmp_path)
+    assert [task.variant.label for task in tasks[:6]] == ["lpd", "other", "pbip", "lpd:2", "cam:2", "pbip:2"]
+    firsts = {(task.variant.label, task.seed): task.first for task in tasks if task.first is not None}
+    assert firsts == {("lpd:2", seed): tmp_path / "lpd" / f"seed-{seed}" for seed in (0, 1)}
+
+
 def test_only_what_is_not_finished_is_run(
     comparison: tuple[Plan, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Every method by itself: what it trains on, what it leaves behind, and what it stands for."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -262,3 +263,25 @@ def test_two_stages_resume_exactly_in_either(data: Path, tmp_path: Path, stop: i
     resumed = train(data, tmp_path / "cut", resume=True)
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+def test_a_second_stage_may_start_from_a_finished_run(data: Path, tmp_path: Path) -> None:
+    alone = load_settings(overrides=["method=cam", *TINY], presets=PRESETS)
+    both = load_settings(overrides=["method=cam", *TINY, "training.second_stage=true"], presets=PRESETS)
+    first = train(data, tmp_path / "first", alone)
+    whole = train(data, tmp_path / "whole", both)
+    added = train(data, tmp_path / "added", both, first_stage=first)
+    expected, found = load_file(whole / "model.safetensors"), load_file(added / "model.safetensors")
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    one, two = (json.loads((run / "record.json").read_text()) for run in (first, added))
+    assert two["seconds"] > one["seconds"]
+    assert two["parameters"] > one["parameters"]
+
+    other = load_settings(overrides=["method=cam", *TINY, "seed=1", "training.second_stage=true"], presets=PRESETS)
+    with pytest.raises(RunError, match="trained with other settings"):
+        train(data, tmp_path / "wrong", other, first_stage=first)
+    shutil.copytree(data, tmp_path / "fewer")
+    next((tmp_path / "fewer" / "train").glob("*.png")).unlink()
+    with pytest.raises(RunError, match="trained on other patches"):
+        train(tmp_path / "fewer", tmp_path / "wrong", both, first_stage=first)
+    assert not (tmp_path / "wrong").exists()

@@ -23,6 +23,10 @@ def train(
     second_stage: Annotated[
         bool, typer.Option("--second-stage", help="Then train a segmentation network on the masks it finds.")
     ] = False,
+    first_stage: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN1", help="A finished run of the same settings, in place of training it again."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from RUN's last checkpoint, with its settings.")] = (
         False
     ),
@@ -38,7 +42,7 @@ def train(
     named = {"method": method, "seed": seed}
     # JSON is YAML: quoting keeps a method called `null` or `1e3` a name.
     given = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None] + (overrides or [])
-    if second_stage:
+    if second_stage or first_stage is not None:
         given.append("training.second_stage=true")
     # Without a word about settings, a resumed run has those it was started with.
     settings = load_settings(config, given, PRESETS) if given or config or not resume else None
@@ -49,7 +53,7 @@ def train(
     from histoproto.report.html import write_report
     from histoproto.training.run import train as run
 
-    folder = run(data, out, settings, resume=resume)
+    folder = run(data, out, settings, resume=resume, first_stage=first_stage)
     if rank_zero_only.rank == 0:
         written = write_report(folder, data) if report else folder
         typer.echo(f"written: {written}\nnext: histoproto evaluate {folder} {data}")

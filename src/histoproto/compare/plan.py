@@ -68,6 +68,14 @@ class Variant:
         """The label as the name of a folder."""
         return re.sub(r"[^\w.=+]+", "-", self.label).strip("-.")
 
+    @property
+    def has_two_stages(self) -> bool:
+        """Whether its runs have a second stage: because it says so, or its method or settings do."""
+        from histoproto.methods.registry import PRESETS
+
+        own = [f"method={json.dumps(self.method)}", *self.settings]
+        return self.second_stage or load_settings(overrides=own, presets=PRESETS).training.second_stage
+
     def run(self, out: Path, seed: int) -> Path:
         """Its run folder for a seed."""
         return out / self.folder / f"seed-{seed}"

@@ -20,11 +20,12 @@ from histoproto.compare.work import Job
 
 @dataclass(frozen=True)
 class Task:
-    """One run: its row, its seed, its folder and its log."""
+    """One run: its row, its seed, its folder and, if it is another run's second stage, that run's."""
 
     variant: Variant
     seed: int
     run: Path
+    first: Path | None = None
 
     @property
     def log(self) -> Path:
@@ -84,7 +85,8 @@ class Runner:
     def _one(self, task: Task) -> int:
         if self._stopped.is_set():
             return -signal.SIGTERM
-        job = Job(str(self.data), str(task.run), tuple(self._options(task)), self.paper)
+        first = None if task.first is None else str(task.first)
+        job = Job(str(self.data), str(task.run), tuple(self._options(task)), self.paper, first)
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "histoproto.compare.work", json.dumps(asdict(job))]
@@ -116,8 +118,25 @@ class Runner:
 
 
 def plan_tasks(plan: Plan, out: Path, variants: Sequence[Variant] | None = None) -> list[Task]:
-    """Every row with seed 0, then with seed 1 …, so that there is soon something to compare."""
-    return [Task(v, seed, v.run(out, seed)) for seed in range(plan.seeds) for v in variants or plan.variants]
+    """Every row with seed 0, then with seed 1 …, so that there is soon something to compare.
+
+    A row that is another with a second stage comes after it and begins with what it has trained.
+    """
+    rows = sorted(variants or plan.variants, key=lambda row: row.second_stage)
+    return [
+        Task(row, seed, row.run(out, seed), first.run(out, seed) if first else None)
+        for seed in range(plan.seeds)
+        for row in rows
+        for first in [_without_second_stage(row, rows)]
+    ]
+
+
+def _without_second_stage(row: Variant, rows: Sequence[Variant]) -> Variant | None:
+    """The row that trains the first stage of another, if there is one."""
+    if not row.second_stage:
+        return None
+    same = [r for r in rows if (r.method, r.settings) == (row.method, row.settings) and not r.has_two_stages]
+    return same[0] if same else None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -43,12 +43,14 @@ class Job:
         run: the run folder.
         training: options of `histoproto train` beside the two folders.
         paper: whether to measure under the protocol `paper` too.
+        first: a run folder that, once it is finished, serves as the first of two stages.
     """
 
     data: str
     run: str
     training: tuple[str, ...]
     paper: bool = False
+    first: str | None = None
 
 
 def finish(job: Job) -> None:
@@ -60,13 +62,26 @@ def finish(job: Job) -> None:
     """
     run = Path(job.run)
     run.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.with_name(f".{run.name}.lock")):
+    with FileLock(_lock_of(run)):
         if not (run / CARD_FILE).is_file():
             # A stopped run knows its own settings.
-            options = ("--resume",) if (run / CONFIG_FILE).is_file() else job.training
+            options = ("--resume",) if (run / CONFIG_FILE).is_file() else (*job.training, *_first_stage(job))
             command = [sys.executable, "-m", "histoproto", "train", job.data, "--out", job.run, "--no-report", *options]
             subprocess.run(command, check=True)
         measure(run, Path(job.data), job.paper)
+
+
+def _first_stage(job: Job) -> tuple[str, ...]:
+    """The option that names a finished first stage; waits for one that is being trained."""
+    if job.first is None:
+        return ()
+    first = Path(job.first)
+    with FileLock(_lock_of(first)):
+        return ("--first-stage", job.first) if (first / CARD_FILE).is_file() else ()
+
+
+def _lock_of(run: Path) -> Path:
+    return run.with_name(f".{run.name}.lock")
 
 
 def measure(run: Path, data: Path, paper: bool = False) -> None:

@@ -43,7 +43,7 @@ from histoproto.training.holdout import hold_out
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.module import TrainingModule
 from histoproto.training.record import environment, now, peak_memory_mib, processor_seconds, write_record
-from histoproto.training.stages import PseudoMaskReader, write_pseudo_masks
+from histoproto.training.stages import PseudoMaskReader, copy_run, write_pseudo_masks
 from histoproto.training.teacher_maps import write_teacher_maps
 
 LEAST_EPOCHS, LEAST_STEPS = 6, 350
@@ -60,8 +60,19 @@ class _Material:
     patch_size: int
     mpp: float | None
 
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """All that the run knows of, for training and for choosing the checkpoint."""
+        return (*self.training.patches, *(self.held_out.patches if self.held_out else ()))
 
-def train(data: Path | str, out: Path | str, settings: Settings | None = None, resume: bool = False) -> Path:
+
+def train(
+    data: Path | str,
+    out: Path | str,
+    settings: Settings | None = None,
+    resume: bool = False,
+    first_stage: Path | None = None,
+) -> Path:
     """Train a method on image-level labels.
 
     Args:
@@ -70,6 +81,8 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
         out: the run folder to make.
         settings: defaults if None; when resuming, those of the run folder.
         resume: go on from the last checkpoint of `out`; a finished run is left as it is.
+        first_stage: a finished run with the same settings but for `training.second_stage`, to be copied and used in
+            place of training the first stage anew.
 
     Returns:
         The run folder, with config.yaml, model.safetensors, model.json, history.csv, record.json, checkpoints/ and
@@ -77,14 +90,15 @@ def train(data: Path | str, out: Path | str, settings: Settings | None = None, r
         `first-stage/` is the run folder of the first.
 
     Raises:
-        RunError: `out` already holds a run and `resume` is false, or there is nothing to resume.
+        RunError: `out` already holds a run and `resume` is false, there is nothing to resume, or `first_stage` is not
+            what these settings would train.
         HistoProtoError: see the rooms below.
     """
     data, out = Path(data), Path(out)
     settings = _prepare(out, settings, resume)
     if (out / CARD_FILE).exists():
         return out
-    first = _first_stage(data, out, settings, resume) if settings.training.second_stage else None
+    first = _first_stage(data, out, settings, resume, first_stage) if settings.training.second_stage else None
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     material = _material(data, settings)
     started, clock, processor = now(), time.monotonic(), processor_seconds()
@@ -128,15 +142,18 @@ def count_epochs(training: TrainingSettings, patches: int) -> int:
     return max(LEAST_EPOCHS, round(LEAST_STEPS / max(1, patches // training.batch_size)))
 
 
-def _first_stage(data: Path, out: Path, settings: Settings, resume: bool) -> Path:
-    """Train the method itself in `out/first-stage`, as far as that is not done."""
+def _first_stage(data: Path, out: Path, settings: Settings, resume: bool, given: Path | None) -> Path:
+    """Train the method itself in `out/first-stage`, or copy it from where it is given, as far as that is not done."""
     first = out / "first-stage"
-    alone = settings.training.model_copy(update={"second_stage": False})
+    alone = resolve(
+        settings.model_copy(update={"training": settings.training.model_copy(update={"second_stage": False})})
+    )
+    if given is not None and not (first / CONFIG_FILE).exists():
+        copy_run(given, first, alone, fingerprint(_material(data, settings).patches))
+    begun = (first / CONFIG_FILE).exists()
     _write_config(out, settings)
     try:
-        return train(
-            data, first, settings.model_copy(update={"training": alone}), resume and (first / CONFIG_FILE).exists()
-        )
+        return train(data, first, alone, begun and (resume or given is not None))
     except HistoProtoError:
         if not (first / CONFIG_FILE).exists():
             (out / CONFIG_FILE).unlink()  # nothing was begun
@@ -330,8 +347,7 @@ def _save(
 def _card(
     method: Method, material: _Material, settings: Settings, thresholds: tuple[float, ...], chosen: str
 ) -> ModelCard:
-    held_out = material.held_out.patches if material.held_out else ()
-    patches = (*material.training.patches, *held_out)
+    held_out = len(material.patches) - len(material.training)
     encoder = method.network.encoder
     return ModelCard(
         method=settings.method,
@@ -342,15 +358,15 @@ def _card(
         patch_size=material.patch_size,
         mpp=material.mpp,
         thresholds=thresholds,
-        calibrated_on=f"image labels of {len(material.training)} training and {len(held_out)} held-out patches",
+        calibrated_on=f"image labels of {len(material.training)} training and {held_out} held-out patches",
         checkpoint=chosen,
         normalisation={"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()},
         encoder_licence=encoder.licence,
         training_data={
             "layout": material.folder.layout,
             "patches": len(material.training),
-            "held_out": len(held_out),
-            "fingerprint": fingerprint(patches),
+            "held_out": held_out,
+            "fingerprint": fingerprint(material.patches),
         },
     )
 

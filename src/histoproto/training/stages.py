@@ -5,6 +5,8 @@ The image labels of training patches are known, so the masks are gated by them. 
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from histoproto.config import Settings, load_settings
 from histoproto.data.images import read_image, read_mask, write_mask
 from histoproto.data.layouts import Patch
+from histoproto.errors import OutputError, RunError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.settings import change_settings
+from histoproto.model.saving import load_card
 from histoproto.tissue import TissueSet
 
 CHUNK = 64
@@ -45,6 +50,35 @@ def write_pseudo_masks(run: Path, patches: Sequence[Patch], out: Path) -> None:
 def pseudo_mask(folder: Path, index: int) -> Path:
     """The file of a patch's pseudo mask."""
     return folder / f"{index:07d}.png"
+
+
+def copy_run(run: Path, first: Path, settings: Settings, patches: str) -> None:
+    """Copy a finished run to `first`, to be the first stage of another; checkpoints stay behind.
+
+    Args:
+        run: the finished run.
+        first: folder to make.
+        settings: what its settings must be.
+        patches: what the fingerprint of its training patches must be.
+
+    Raises:
+        RunError: it is not finished, or something else.
+        OutputError: it cannot be copied.
+    """
+    if load_card(run).training_data["fingerprint"] != patches:
+        raise RunError(f"{run} was trained on other patches; give a first stage that was trained on the same ones")
+    if load_settings(run / "config.yaml") != settings:
+        raise RunError(
+            f"{run} was trained with other settings than those given; give the same to both stages (config.yaml)"
+        )
+    temporary = first.with_name(f".{first.name}.{os.getpid()}.partial")
+    try:
+        shutil.copytree(run, temporary, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
+        temporary.replace(first)
+    except OSError as error:
+        raise OutputError(f"{run} cannot be copied to {first}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class PseudoMaskReader:
