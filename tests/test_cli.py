@@ -38,8 +38,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """Calls of `train`, which is replaced so that nothing is trained."""
     calls: list[SimpleNamespace] = []
 
-    def train(data: Path, out: Path, settings: Settings | None, resume: bool = False) -> Path:
-        calls.append(SimpleNamespace(data=data, out=out, settings=settings, resume=resume))
+    def train(
+        data: Path, out: Path, settings: Settings | None, resume: bool = False, first_stage: Path | None = None
+    ) -> Path:
+        calls.append(SimpleNamespace(data=data, out=out, settings=settings, resume=resume, first_stage=first_stage))
         return out
 
     for name, replaced in (("training.run", train), ("report.html", lambda run, data: run / "report.html")):
@@ -216,6 +218,13 @@ def test_doctor_and_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor._hub() == ("huggingface hub", True, f"{address} answers")
     server.shutdown()
     server.server_close()
+
+
+def test_a_finished_run_as_first_stage_means_two_stages(trained: list[SimpleNamespace]) -> None:
+    result = CliRunner().invoke(app, ["train", "data", "--out", "run", "--first-stage", "run1"])
+    assert result.exit_code == 0, result.output
+    assert trained[0].first_stage == Path("run1")
+    assert trained[0].settings.training.second_stage
 
 
 def test_a_method_called_null_is_a_name(trained: list[SimpleNamespace]) -> None:
