@@ -2,7 +2,7 @@
 
     python benchmarks/slide_throughput.py [--run RUN] [--slide SLIDE --mpp MPP] [--small 20]
 
-The network alone (encoder and heads, windows ready in memory, in the same batches) and the whole of `segment_slide`
+The network alone (encoder and heads, windows ready in memory, in the same batches) and the whole of `segment`
 (opening, tissue, reading, blending, writing all results) take turns in one run; medians of wall time and of processor
 time are compared. Without --slide, phantoms are drawn; without --run, the default encoder has random heads.
 """
@@ -10,9 +10,11 @@ time are compared. Without --slide, phantoms are drawn; without --run, the defau
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +23,12 @@ import torch
 
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
+from histoproto.slides.job import Job
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.plan import CELL
+from histoproto.slides.processes import in_turn
 from histoproto.slides.reader import open_slide
-from histoproto.slides.segment import SlideOptions, SlideTask, segment_slide
+from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask
 from slide_memory import untrained
 
 KEPT = 256
@@ -81,9 +85,10 @@ def compare(title: str, slides: list[Path], segmenter: Segmenter, options: Slide
         nonlocal windows
         windows = 0
         with tempfile.TemporaryDirectory() as out:
-            for slide in slides:
-                task = SlideTask(slide, options.model_mpp)
-                windows += segment_slide(segmenter, task, Path(out) / slide.stem, options).windows
+            jobs = deque(Job(slide.stem, SlideTask(slide, options.model_mpp)) for slide in slides)
+            for outcome in in_turn(segmenter, jobs, Path(out), options, lambda *_: None):
+                assert outcome.state == "done", outcome.sentence
+                windows += json.loads((Path(out) / outcome.job.name / RECORD_FILE).read_text())["windows"]
 
     whole()  # warms up, and counts the windows
     times: dict[Callable[[], None], list[tuple[float, float]]] = {alone: [], whole: []}

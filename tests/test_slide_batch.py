@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,11 @@ from histoproto.data.images import write_image
 from histoproto.errors import DataError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides import lock as locks
+from histoproto.slides import segment
 from histoproto.slides.batch import segment_slides
+from histoproto.slides.job import Job, is_finished
 from histoproto.slides.lock import slide_lock
+from histoproto.slides.processes import in_turn
 from histoproto.slides.segment import SlideOptions, SlideTask
 from histoproto.slides.tasks import find_slides, name_slides
 
@@ -179,6 +184,37 @@ def tasks_in(folder: Path) -> list[SlideTask]:
 
 def in_colour(*_: object) -> Segmenter:
     return Segmenter(ColourNetwork(), colour_card(mpp=0.5), device="cpu")  # type: ignore[arg-type]
+
+
+def test_results_are_written_beside_the_windows_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slide is in hand until its files are there, no third one begins, and a failed writing is its own slide's."""
+    out, begun, original = tmp_path / "out", {name: threading.Event() for name in "abc"}, segment._export
+
+    def export(part: Path, *rest: object) -> None:
+        name = part.name.split(".")[1]
+        if name == "a":
+            assert begun["b"].wait(20), "nothing is done while results are written"
+            assert not begun["c"].wait(0.5), "three slides are in hand"
+            assert not is_finished(out, "a")
+            with slide_lock(out, "a") as lock:
+                assert lock is None
+        if name == "b":
+            raise OSError(28, "No space left on device")
+        original(part, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(segment, "_export", export)
+    pixels = np.full((64, 64, 3), (200, 20, 20), dtype=np.uint8)
+    for name in "abc":
+        write_image(tmp_path / f"{name}.png", pixels)
+    jobs = deque(Job(name, SlideTask(tmp_path / f"{name}.png", 0.5)) for name in "abc")
+    outcomes = list(in_turn(in_colour(), jobs, out, SlideOptions(), lambda name, *_: begun[name].set()))
+    assert [(outcome.job.name, outcome.state) for outcome in outcomes] == [
+        ("a", "done"),
+        ("b", "failed"),
+        ("c", "done"),
+    ]
+    assert "No space left" in outcomes[1].sentence
+    assert sorted(path.name for path in out.iterdir()) == ["a", "c"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,8 @@ from typing import Literal
 from histoproto.errors import HistoProtoError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.lock import slide_lock
-from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask, segment_slide
+from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask, slide_steps
+from histoproto.slides.steps import finish
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ def do_job(
     segmenter: Segmenter, job: Job, out: Path, options: SlideOptions, tiles: Callable[[int, int], None] | None = None
 ) -> Outcome:
     """Segment a slide into OUT/NAME under its lock, unless it is finished or in hand; only an interrupt is raised."""
+    return finish(job_steps(segmenter, job, out, options, tiles))
+
+
+def job_steps(
+    segmenter: Segmenter, job: Job, out: Path, options: SlideOptions, tiles: Callable[[int, int], None] | None = None
+) -> Generator[None, None, Outcome]:
+    """`do_job` in the steps of `slide_steps`; the lock is held to the end of the last."""
     try:
         with slide_lock(out, job.name, job.wait) as lock:
             if lock is None:
@@ -59,7 +67,7 @@ def do_job(
                 return Outcome(job, "finished")
             sweep(out, job.name)
             try:
-                segment_slide(segmenter, job.task, out / job.name, options, tiles)
+                yield from slide_steps(segmenter, job.task, out / job.name, options, tiles)
             except Exception:
                 if lock.compromise:  # this machine was taken for dead, and another one has the slide now
                     return Outcome(job, "busy")

@@ -35,7 +35,12 @@ def slide_lock(out: Path, name: str, wait: bool = False) -> Iterator[SoftFileLea
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = SoftFileLease(out / f".{name}.lock", lease_duration=SILENCE, heartbeat_interval=HEARTBEAT)
+        lock = SoftFileLease(
+            out / f".{name}.lock",
+            thread_local=False,  # the thread that writes the results releases it
+            lease_duration=SILENCE,
+            heartbeat_interval=HEARTBEAT,
+        )
         lock.acquire(timeout=-1 if wait else 0, poll_interval=1)
     except Timeout:
         yield None

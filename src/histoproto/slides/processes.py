@@ -6,6 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -17,9 +18,10 @@ import torch
 
 from histoproto.errors import HistoProtoError
 from histoproto.inference.segmenter import Segmenter
-from histoproto.slides.job import Job, Outcome, do_job, sweep
+from histoproto.slides.job import Job, Outcome, do_job, job_steps, sweep
 from histoproto.slides.lock import slide_lock
 from histoproto.slides.segment import SlideOptions
+from histoproto.slides.steps import advance, finish
 from histoproto.slides.tiles import default_readers
 
 Tiles = Callable[[str, int, int], None]
@@ -50,11 +52,31 @@ class Setup:
 
 
 def in_this_process(jobs: deque[Job], setup: Setup, tiles: Tiles) -> Generator[Outcome, None, None]:
-    """Do the jobs one by one. Jobs may be added while it goes."""
-    segmenter = setup.load()
-    while jobs:
-        job = jobs.popleft()
-        yield do_job(segmenter, job, setup.out, setup.options, _named(tiles, job.name))
+    """Do the jobs one by one, as `in_turn` does. Jobs may be added while it goes."""
+    yield from in_turn(setup.load(), jobs, setup.out, setup.options, tiles)
+
+
+def in_turn(
+    segmenter: Segmenter, jobs: deque[Job], out: Path, options: SlideOptions, tiles: Tiles
+) -> Generator[Outcome, None, None]:
+    """Do the jobs one by one; a thread writes the results of each beside the windows of the next.
+
+    At most two slides are in hand. Whoever stops early waits for what is being written.
+    """
+    writing: Future[Outcome] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
+        while jobs or writing:
+            before, writing = writing, None
+            if jobs:
+                job = jobs.popleft()
+                steps = job_steps(segmenter, job, out, options, _named(tiles, job.name))
+                outcome = advance(steps)
+                if outcome is None:
+                    writing = writer.submit(finish, steps)
+                else:
+                    yield outcome
+            if before is not None:
+                yield before.result()  # whoever gets it may add a job
 
 
 def in_processes(jobs: deque[Job], setup: Setup, workers: int, tiles: Tiles) -> Generator[Outcome, None, None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -36,6 +36,7 @@ from histoproto.slides.plan import CELL, plan_windows
 from histoproto.slides.raster import LabelRaster
 from histoproto.slides.reader import Pixels, open_slide, require_mpp
 from histoproto.slides.scope import OVERVIEW_SIDE, find_scope, is_image
+from histoproto.slides.steps import finish
 from histoproto.slides.tiles import default_readers
 from histoproto.tissue import TissueSet
 from histoproto.training.record import environment, now, peak_memory_mib, write_record
@@ -132,6 +133,17 @@ def segment_slide(
         ImageError: the slide cannot be read, or is damaged.
         OutputError: the results cannot be written.
     """
+    return finish(slide_steps(segmenter, task, out, options, progress))
+
+
+def slide_steps(
+    segmenter: Segmenter,
+    task: SlideTask,
+    out: Path,
+    options: SlideOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Generator[None, None, SlideSummary]:
+    """`segment_slide` in two steps: labels, then files, for which the network is free and another thread will do."""
     options = options or SlideOptions()
     settings = options.settings(segmenter.card.inference)
     model_mpp = options.scale(segmenter.card)
@@ -160,6 +172,8 @@ def segment_slide(
                     ProbabilityWriter(part / PROBABILITIES_FILE, segmenter.tissues, *cells, mpp=scale)
                 ).write
             labeller.write(raster, progress, keep)
+            del labeller  # its strips, before another slide has its own
+            yield
             _export(part, raster, segmenter.tissues, overview, summary, regions, downsample, options)
             raster.path.unlink()
             record = {
