@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,12 +23,13 @@ from fakes import ColourNetwork, colour_card, tiny_run
 from histoproto.data.images import write_image
 from histoproto.errors import DataError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
+from histoproto.model.half_precision import HalfPrecision
 from histoproto.slides import lock as locks
 from histoproto.slides import segment
 from histoproto.slides.batch import segment_slides
 from histoproto.slides.job import Job, is_finished
 from histoproto.slides.lock import slide_lock
-from histoproto.slides.processes import in_turn
+from histoproto.slides.processes import Setup, in_turn
 from histoproto.slides.segment import SlideOptions, SlideTask
 from histoproto.slides.tasks import find_slides, name_slides
 
@@ -277,6 +279,17 @@ def test_a_slide_that_fails_does_not_stop_the_others(slides: Path, tmp_path: Pat
     assert segment_slides(run, [SlideTask(tmp_path / "other" / "c.png", 0.5)], out).outdated == ("c",)
     assert segment_slides(run, [SlideTask(slides / "a.png", 0.5)], out, SlideOptions(crf=True)).outdated == ("a",)
     assert segment_slides(run, [SlideTask(slides / "a.png", 0.5)], out, SlideOptions(batch_size=3)).outdated == ()
+
+
+def test_half_precision_is_the_models_and_recorded(slides: Path, tmp_path: Path) -> None:
+    run, out, tasks = tiny_run(tmp_path / "run", mpp=0.5), tmp_path / "out", [SlideTask(slides / "a.png", 0.5)]
+    assert segment_slides(run, tasks, out, SlideOptions(fast=True), device="cpu").names("done") == ["a"]
+    assert json.loads((out / "a" / "record.json").read_text())["settings"]["fast"] is True
+    assert segment_slides(run, tasks, out, SlideOptions(fast=True), device="cpu").outdated == ()
+    assert segment_slides(run, tasks, out, device="cpu").outdated == ("a",)
+    for fast in (True, False):
+        network = Setup(run, out, SlideOptions(fast=fast), device="cpu").load().network
+        assert isinstance(network, HalfPrecision) is fast
 
 
 def test_what_no_slide_could_change(slides: Path, tmp_path: Path) -> None:

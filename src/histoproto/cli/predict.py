@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from histoproto.cli.inference_options import BackgroundOption, CrfOption, FusionOption, ViewsOption, given
+from histoproto.cli.inference_options import BackgroundOption, CrfOption, FastOption, FusionOption, ViewsOption, given
 
 
 def predict(
@@ -25,9 +25,7 @@ def predict(
         bool, typer.Option("--labels-from-names", help="Use the labels in file names such as NAME[101].png.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    fast: Annotated[bool, typer.Option("--fast", help="Half precision: about twice as quick, hardly other masks.")] = (
-        False
-    ),
+    fast: FastOption = False,
 ) -> None:
     """Segment images: palette masks, overlays to look at, and a table of areas.
 

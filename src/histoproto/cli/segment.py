@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from histoproto.cli.inference_options import BackgroundOption, CrfOption, FusionOption, ViewsOption, given
+from histoproto.cli.inference_options import BackgroundOption, CrfOption, FastOption, FusionOption, ViewsOption, given
 
 PRINTED = 30
 """Slides whose areas are printed; those of all are in summary.csv."""
@@ -68,6 +68,7 @@ def segment(
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.LOCAL,
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster: HOST:PORT, or auto.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    fast: FastOption = False,
 ) -> None:
     """Segment whole slides: a tissue map and outlines that open in QuPath, areas, and a picture to look at.
 
@@ -87,6 +88,7 @@ def segment(
         model_mpp=model_mpp,
         gzip=gzip,
         probabilities=probabilities,
+        fast=fast,
         **given(
             views=views,
             crf=crf,

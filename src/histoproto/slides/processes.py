@@ -48,7 +48,7 @@ class Setup:
         """The model, on its device."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        return Segmenter.load(self.run, self.device)
+        return Segmenter.load(self.run, self.device, self.options.fast)
 
 
 def in_this_process(jobs: deque[Job], setup: Setup, tiles: Tiles) -> Generator[Outcome, None, None]:

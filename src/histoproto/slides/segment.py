@@ -63,6 +63,8 @@ class SlideOptions:
     views: Literal[1, 6] | None = None
     fusion: Fusion | None = None
     background: Background | None = None
+    fast: bool = False
+    """Compute in half precision, as `Segmenter.load` does."""
     model_mpp: float | None = None
     """µm/px of the model, for one that does not know it."""
     overlap: float = 0.5
