@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +35,26 @@ def staged_folder(out: Path) -> Iterator[Path]:
         if new:
             with suppress(OSError):  # not empty after success
                 out.rmdir()
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder beside `out` that becomes `out` in one rename on success and is removed otherwise.
+
+    Unlike `staged_folder`, it leaves all or nothing even if the process is killed, and `out` must not be there.
+
+    Raises:
+        OutputError: `out` cannot be made or written.
+    """
+    part = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.rename(out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def refuse_if_filled(folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from histoproto import hub
 from histoproto.errors import SettingError, WeightsError
-from histoproto.model.encoders import Encoder
+from histoproto.model.encoders import RANDOM_LICENCE, Encoder
 from histoproto.model.weights import MIT_LICENCE, NO_HUB, read_state_dict
 
 _DEPTHS = {
@@ -41,7 +41,7 @@ class MitEncoder(Encoder):
         sizes = (width, 2 * width, 5 * width, 8 * width)
         config = SegformerConfig(depths=list(_DEPTHS[name]), hidden_sizes=list(sizes), strides=[4, 2, 2, 1])
         body: Any = SegformerModel(config)
-        licence = "none (random weights)"
+        licence = RANDOM_LICENCE
         if weights == "imagenet":
             licence = MIT_LICENCE
             repository = f"nvidia/{name.replace('_', '-')}"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from histoproto.config import InferenceSettings
-from histoproto.data.staging import refuse_if_filled
-from histoproto.errors import OutputError, SettingError
+from histoproto.data.staging import new_folder, refuse_if_filled
+from histoproto.errors import SettingError
 from histoproto.inference.background import Background
 from histoproto.inference.fusion import Fusion
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
@@ -162,7 +160,7 @@ def slide_steps(
         readers = options.readers or default_readers()
         labeller = SlideLabeller(segmenter, reader, plan, scope, settings, batch_size, readers)
         summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, int(plan.needed.sum()))
-        with _staged(out) as part, ExitStack() as stack:
+        with new_folder(out) as part, ExitStack() as stack:
             background = segmenter.tissues.background_index
             raster = stack.enter_context(
                 LabelRaster.create(part / ".labels", summary.height, summary.width, fill=background)
@@ -225,17 +223,3 @@ def _export(
             gzip=options.gzip,
         )
         drawn.result()
-
-
-@contextmanager
-def _staged(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out` that becomes `out` if the block ends without an error, and is removed otherwise."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        part.rename(out)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -20,6 +20,9 @@ def advance(steps: Generator[None, None, Result]) -> Result | None:
 
 def finish(steps: Generator[None, None, Result]) -> Result:
     """Take all steps that are left."""
-    while (result := advance(steps)) is None:
-        pass
-    return result
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

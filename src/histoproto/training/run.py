@@ -98,9 +98,9 @@ def train(
     settings = _prepare(out, settings, resume)
     if (out / CARD_FILE).exists():
         return out
-    first = _first_stage(data, out, settings, resume, first_stage) if settings.training.second_stage else None
-    lightning.seed_everything(settings.seed, workers=True, verbose=False)
     material = _material(data, settings)
+    first = _first_stage(data, out, settings, resume, first_stage, material) if settings.training.second_stage else None
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
     started, clock, processor = now(), time.monotonic(), processor_seconds()
     if first is not None:
         _use_masks_of(first, out / "pseudo-masks", material)
@@ -142,14 +142,16 @@ def count_epochs(training: TrainingSettings, patches: int) -> int:
     return max(LEAST_EPOCHS, round(LEAST_STEPS / max(1, patches // training.batch_size)))
 
 
-def _first_stage(data: Path, out: Path, settings: Settings, resume: bool, given: Path | None) -> Path:
+def _first_stage(
+    data: Path, out: Path, settings: Settings, resume: bool, given: Path | None, material: _Material
+) -> Path:
     """Train the method itself in `out/first-stage`, or copy it from where it is given, as far as that is not done."""
     first = out / "first-stage"
     alone = resolve(
         settings.model_copy(update={"training": settings.training.model_copy(update={"second_stage": False})})
     )
     if given is not None and not (first / CONFIG_FILE).exists():
-        copy_run(given, first, alone, fingerprint(_material(data, settings).patches))
+        copy_run(given, first, alone, fingerprint(material.patches))
     begun = (first / CONFIG_FILE).exists()
     _write_config(out, settings)
     try:

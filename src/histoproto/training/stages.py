@@ -5,7 +5,6 @@ The image labels of training patches are known, so the masks are gated by them. 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,8 @@ from rich.progress import track
 from histoproto.config import Settings, load_settings
 from histoproto.data.images import read_image, read_mask, write_mask
 from histoproto.data.layouts import Patch
-from histoproto.errors import OutputError, RunError
+from histoproto.data.staging import new_folder
+from histoproto.errors import RunError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.settings import change_settings
 from histoproto.model.saving import load_card
@@ -53,7 +53,7 @@ def pseudo_mask(folder: Path, index: int) -> Path:
 
 
 def copy_run(run: Path, first: Path, settings: Settings, patches: str) -> None:
-    """Copy a finished run to `first`, to be the first stage of another; checkpoints stay behind.
+    """Copy a finished run to `first`, to be the first stage of another; its folders (checkpoints, logs) stay behind.
 
     Args:
         run: the finished run.
@@ -71,14 +71,10 @@ def copy_run(run: Path, first: Path, settings: Settings, patches: str) -> None:
         raise RunError(
             f"{run} was trained with other settings than those given; give the same to both stages (config.yaml)"
         )
-    temporary = first.with_name(f".{first.name}.{os.getpid()}.partial")
-    try:
-        shutil.copytree(run, temporary, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
-        temporary.replace(first)
-    except OSError as error:
-        raise OutputError(f"{run} cannot be copied to {first}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(first) as part:
+        for file in run.iterdir():
+            if file.is_file():
+                shutil.copy2(file, part)
 
 
 class PseudoMaskReader:
