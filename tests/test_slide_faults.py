@@ -26,6 +26,7 @@ from histoproto.errors import OutputError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.network import ClassMaps
 from histoproto.slides.batch import BatchReport, segment_slides
+from histoproto.slides.lock import slide_lock
 from histoproto.slides.segment import SlideTask
 from histoproto.slides.tasks import find_slides
 
@@ -97,6 +98,7 @@ def fork(work: Callable[[], object]) -> ForkProcess:
     """A process that goes on from here, without the seconds it takes to import torch again."""
 
     def alone() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
         torch.set_num_threads(1)
         work()
 
@@ -214,6 +216,25 @@ def test_killed_in_the_middle_of_a_slide(run: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(SlowNetwork, "seconds", 0)
     assert states(segment(run, slides, out)) == {"a": "finished", "b": "done", "c": "done"}
     assert_complete(out, "a", "b", "c")
+
+
+def test_killed_between_the_last_file_and_the_lock(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_slide(tmp_path / "a.tif")
+    segment(run, tmp_path / "a.tif", out)
+
+    def hold() -> None:
+        with slide_lock(out, "a"):
+            time.sleep(60)
+
+    process = fork(hold)
+    until(lambda: (out / ".a.lock").exists())
+    assert states(segment(run, tmp_path / "a.tif", out)) == {"a": "finished"}
+    assert (out / ".a.lock").exists()  # its holder lives
+    process.kill()
+    process.join()
+    assert states(segment(run, tmp_path / "a.tif", out)) == {"a": "finished"}
+    assert_complete(out, "a")
 
 
 def test_interrupted_by_the_user(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from histoproto.errors import OutputError, SettingError
 from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.summary import Failure, write_summary
 from histoproto.slides.job import Job, Outcome, is_finished
+from histoproto.slides.lock import clear_lock
 from histoproto.slides.processes import Setup, Tiles, in_processes, in_this_process
 from histoproto.slides.ray_engine import on_ray
 from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask
@@ -95,6 +96,7 @@ def segment_slides(
     named = [Job(name, task) for name, task in name_slides(tasks).items()]
     outcomes = {job.name: Outcome(job, "finished") for job in named if is_finished(out, job.name)}
     for count, outcome in enumerate(outcomes.values(), start=1):
+        clear_lock(out, outcome.job.name)
         if slides:
             slides(outcome, count, len(named))
     outdated = tuple(name for name, one in outcomes.items() if _is_outdated(out / name, one.job.task, options, card))

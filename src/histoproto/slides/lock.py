@@ -36,7 +36,7 @@ def slide_lock(out: Path, name: str, wait: bool = False) -> Iterator[SoftFileLea
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = SoftFileLease(
-            out / f".{name}.lock",
+            _file(out, name),
             thread_local=False,  # the thread that writes the results releases it
             lease_duration=SILENCE,
             heartbeat_interval=HEARTBEAT,
@@ -51,3 +51,14 @@ def slide_lock(out: Path, name: str, wait: bool = False) -> Iterator[SoftFileLea
         yield lock
     finally:
         lock.release()
+
+
+def clear_lock(out: Path, name: str) -> None:
+    """Remove the lock of a finished slide if its holder was killed before it could; leave that of a living one."""
+    if _file(out, name).exists():
+        with slide_lock(out, name):
+            pass
+
+
+def _file(out: Path, name: str) -> Path:
+    return out / f".{name}.lock"
