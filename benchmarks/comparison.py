@@ -13,10 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-METHODS = "lpd,lpd+mosaic,pbip,cam,lpd-published,mosaic,supervised,lpd:2,cam:2"
+METHODS = "lpd,lpd:2,lpd+mosaic,lpd+mosaic:2,pbip,cam,lpd-published,mosaic,supervised"
 LUNG = ("--size", "128")
 COLON = ("--size", "128", "--stride", "400", "--test-stride", "256", "--region-mpp", "0.62", "--train-masks")
 PATIENTS = ("--group-column", "patient", "--test-groups", "1,2,9", "--val-groups", "4")
+EPOCHS = {"luad": 4, "luad-rev": 10, "glas": 8}
+"""About 240 steps on each data set."""
+SENSITIVITY_EPOCHS = 4
 
 
 def call(*command: object) -> None:
@@ -24,9 +27,11 @@ def call(*command: object) -> None:
 
 
 def cut_lung(train: Path, test: Path, out: Path) -> None:
-    """Train on one region folder, test on the other."""
-    call("-m", "histoproto", "data", "cut", train, out, *LUNG, "--stride", 96, "--train-masks")
-    call("-m", "histoproto", "data", "cut", test, out, *LUNG, "--split", "test")
+    """Train on one region folder, test on the other; what is there is left as it is."""
+    if not (out / "train").exists():
+        call("-m", "histoproto", "data", "cut", train, out, *LUNG, "--stride", 96, "--train-masks")
+    if not (out / "test").exists():
+        call("-m", "histoproto", "data", "cut", test, out, *LUNG, "--split", "test")
 
 
 def main() -> None:
@@ -40,11 +45,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
     arguments = parser.parse_args()
     out, settings = arguments.out, [part for setting in arguments.set for part in ("--set", setting)]
-    data = {name: out / "data" / name for name in ("luad", "luad-reversed", "glas")}
-    if not data["luad"].exists():
-        cut_lung(arguments.luad / "pool", arguments.luad / "eval", data["luad"])
-    if not data["luad-reversed"].exists():
-        cut_lung(arguments.luad / "eval", arguments.luad / "pool", data["luad-reversed"])
+    data = {name: out / "data" / name for name in EPOCHS}
+    cut_lung(arguments.luad / "pool", arguments.luad / "eval", data["luad"])
+    cut_lung(arguments.luad / "eval", arguments.luad / "pool", data["luad-rev"])
     if not data["glas"].exists():
         table = ("--groups", arguments.glas / "groups.csv", *PATIENTS)
         call("-m", "histoproto", "data", "cut", arguments.glas, data["glas"], *COLON, *table)
@@ -52,12 +55,14 @@ def main() -> None:
     for seeds in range(1, arguments.seeds + 1):  # all data sets have one seed before any has two
         for name, folder in data.items():
             command = ("compare", folder, "--methods", arguments.methods, "--seeds", seeds, "--jobs", arguments.jobs)
-            call("-m", "histoproto", *command, *settings, "--out", out / name, "--no-pictures")
+            epochs = ("--set", f"training.epochs={EPOCHS[name]}")
+            call("-m", "histoproto", *command, *epochs, *settings, "--out", out / name, "--no-pictures")
         call("-m", "histoproto.compare.merge", *(out / name for name in data), "--to", out / "comparison.md")
     for name, folder in data.items():
         call("-m", "histoproto", "compare", folder, "--out", out / name, "--table-only")
-    sensitivity = Path(__file__).with_name("sensitivity.py")
-    call(sensitivity, data["luad"], "--out", out / "sensitivity", "--jobs", arguments.jobs, *settings)
+    sensitivity = (Path(__file__).with_name("sensitivity.py"), data["luad-rev"], "--out", out / "sensitivity")
+    epochs = ("--set", f"training.epochs={SENSITIVITY_EPOCHS}")
+    call(*sensitivity, "--jobs", arguments.jobs, *epochs, *settings, "--images", out / "images")
 
 
 if __name__ == "__main__":

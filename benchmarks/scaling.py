@@ -5,7 +5,9 @@
 One thread per process. Training: DistributedDataParallel over gloo, as Lightning does it, the batch shared by the
 processes; that both end with the same weights is a test (`tests/test_training.py`). Besides time on the clock, which
 means something on an idle machine alone, the processor time of one process is shown: it is what the clock would show
-with a core for each process. Slides: `histoproto segment --workers 1` and `2`, each in a new process, twice in turn.
+with a core for each process. Slides: `histoproto segment --workers 1` and `2`, each in a new process, twice in turn, with
+as many cores as workers (Linux): a worker also writes and draws in threads of its own, and on two cores a single one
+would have more than one thread's worth of them, which the third row shows.
 """
 
 from __future__ import annotations
@@ -103,20 +105,23 @@ def _train(rank: int, world: int, address: str, arguments: argparse.Namespace, q
 
 
 def slides(run: Path, folder: Path, model_mpp: float) -> None:
-    found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    here = sorted(os.sched_getaffinity(0))
+    layouts = {"1, one core": (1, here[:1]), "2, two cores": (2, here[:2]), "1, two cores": (1, here[:2])}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in layouts}
     for _ in range(2):
-        for workers, times in found.items():
+        for name, (workers, cores) in layouts.items():
             with tempfile.TemporaryDirectory() as out:
                 command = ["segment", str(run), str(folder), "--out", out, "--workers", str(workers)]
                 command += ["--model-mpp", str(model_mpp)]
                 before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+                os.sched_setaffinity(0, cores)  # which children inherit
                 subprocess.run([sys.executable, "-m", "histoproto", *command], check=True, capture_output=True)
                 wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-                times.append((wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+                found[name].append((wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
     print("| workers | s on the clock | speed-up | processor s |\n|---|---|---|---|")
-    least = {workers: [min(column) for column in zip(*times, strict=True)] for workers, times in found.items()}
-    for workers, (wall, processor) in least.items():
-        print(f"| {workers} | {wall:.1f} | {least[1][0] / wall:.2f} | {processor:.1f} |")
+    least = {name: [min(column) for column in zip(*times, strict=True)] for name, times in found.items()}
+    for name, (wall, processor) in least.items():
+        print(f"| {name} | {wall:.1f} | {least['1, one core'][0] / wall:.2f} | {processor:.1f} |")
 
 
 if __name__ == "__main__":
