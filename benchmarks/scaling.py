@@ -5,9 +5,8 @@
 One thread per process. Training: DistributedDataParallel over gloo, as Lightning does it, the batch shared by the
 processes; that both end with the same weights is a test (`tests/test_training.py`). Besides time on the clock, which
 means something on an idle machine alone, the processor time of one process is shown: it is what the clock would show
-with a core for each process. Slides: `histoproto segment --workers 1` and `2`, each in a new process, twice in turn, with
-as many cores as workers (Linux): a worker also writes and draws in threads of its own, and on two cores a single one
-would have more than one thread's worth of them, which the third row shows.
+with a core for each process. Slides (Linux): `histoproto segment --workers 1` and `2`, each in a new process, twice in
+turn, with as many cores as workers. The third row is one worker that may use two cores: it writes and draws in threads.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.layouts import open_data
 from histoproto.data.mosaic import MosaicDataset, random_regions
 from histoproto.errors import DataError, RunError, SettingError
-from histoproto.losses.pixel import pixel_loss
+from histoproto.inference.fusion import fuse_scales
+from histoproto.losses.pixel import pixel_loss, pseudo_mask, without_glass
 from histoproto.methods.pbip import cosine_kmeans
 from histoproto.methods.registry import METHODS, PRESETS, build_method, resolve
 from histoproto.model.network import log_odds
@@ -198,6 +199,39 @@ def test_pixel_loss_against_a_loop() -> None:
     (gradient,) = torch.autograd.grad(found, maps)
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
     assert pixel_loss(maps, torch.full((2, 8, 8), 3)) == 0
+
+
+def test_pseudo_mask_against_a_loop() -> None:
+    torch.manual_seed(0)
+    maps, present = torch.randn(4, 3, 5, 6), torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]])
+    found = pseudo_mask(maps, present)
+    for image, row, column in np.ndindex(4, 5, 6):
+        allowed = [tissue for tissue in range(3) if present[image, tissue]]
+        best = max(allowed, key=lambda tissue: float(maps[image, tissue, row, column]), default=-1)
+        assert found[image, row, column] == best
+    white = torch.full((4, 3, 5, 6), 0.9)
+    white[:, 0, :, :3] = 0.5
+    assert (without_glass(found, white)[..., :3] == found[..., :3]).all()
+    assert (without_glass(found, white)[..., 3:] == -1).all()
+
+
+def test_decoder_learns_from_the_masks_of_the_prototypes() -> None:
+    settings = settings_of("lpd+decoder", "loss.similarity=0", "loss.decoder=2")
+    torch.manual_seed(0)
+    method = build_method(settings, torch.tensor([0.5, 0.6])).eval()
+    batch = {"image": 0.8 * torch.rand(3, 3, 32, 32), "labels": torch.tensor([[1.0, 1], [1, 0], [0, 1]])}
+    warm, later = method.losses(batch, 0.0), method.losses(batch, 0.5)
+    out = method.network(batch["image"])
+    fused = fuse_scales(out.merged, (32, 32), settings.inference.fusion_weights, "raw")
+    masks = torch.where(batch["labels"][:, 0, None, None] == 0, 1, 0).expand(3, 32, 32).clone()
+    masks[0] = (fused[0, 1] > fused[0, 0]).long()
+    maps = method.network.class_maps(batch["image"]).maps[0]
+    pixels = pixel_loss(maps, masks, method.balance[0].sqrt())
+    torch.testing.assert_close(later["decoder"] - warm["decoder"], pixels)
+    rest = sum(value for name, value in later.items() if name == "classification")
+    torch.testing.assert_close(later["total"], rest + 0.75 * later["diversity"] + 2 * later["decoder"])
+    warm["total"].backward()  # several devices wait for the gradient of every parameter
+    assert all(p.grad is not None for p in method.network.parameters() if p.requires_grad)
 
 
 def test_log_odds_against_the_softmax() -> None:

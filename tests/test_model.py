@@ -275,7 +275,7 @@ def test_network_shapes_and_logit_scale() -> None:
     torch.testing.assert_close(network.bank.prototypes.norm(dim=-1), torch.ones(3, 4))
     with torch.no_grad():
         out = network(torch.rand(2, 3, 64, 64))
-        assert out.maps[-1].shape == (2, 3, 4, *out.features.shape[2:])
+        assert out.maps[-1].shape == (2, 3, 4, *out.features[-1].shape[2:])
         torch.testing.assert_close(out.maps[-1], out.cosines[-1] / 0.07)
         torch.testing.assert_close(network.prototype_maps(torch.ones(1, 3, 64, 64)).shape[:3], torch.Size([1, 3, 4]))
         logits = network.class_maps(torch.rand(2, 3, 64, 64)).logits

@@ -20,6 +20,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
+Architecture = Literal["prototypes", "prototypes+decoder", "linear", "segmentation"]
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +51,7 @@ class DataSettings(_Group):
 class ModelSettings(_Group):
     """The network. Enough to build it again before its weights are loaded."""
 
-    architecture: Literal["prototypes", "linear", "segmentation"] = "prototypes"
+    architecture: Architecture = "prototypes"
     """What is on top of the encoder; the method decides."""
     encoder: str = "tf_efficientnet_lite0"
     """A timm model name (with `features_only`), or `mit_b0` … `mit_b5`."""
@@ -91,6 +93,8 @@ class LossSettings(_Group):
     """Part of the iterations with the classification loss alone (the paper: 3000 of 18,700)."""
     mosaic: NonNegative = 1.0
     """Weight of the pixel loss on mosaics of single-tissue patches, in the methods that use them."""
+    decoder: NonNegative = 1.0
+    """Weight of the losses of the decoder that learns from the prototypes' masks, in the method that has one."""
     published: bool = False
     """Compute the diversity loss as the published code does (twice-softmaxed, neighbour's region, raw prototypes)."""
 

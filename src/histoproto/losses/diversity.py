@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from histoproto.losses.pixel import pseudo_mask
+
 
 def pseudo_regions(merged: Tensor, present: Tensor) -> Tensor:
     """Ω_c: locations whose strongest tissue, among those present in the patch, is c.
@@ -19,10 +21,8 @@ def pseudo_regions(merged: Tensor, present: Tensor) -> Tensor:
     Returns:
         B×C×h×w bool; every location belongs to exactly one present tissue (to none if no tissue is present).
     """
-    present = present.bool()[:, :, None, None]
-    winner = merged.masked_fill(~present, -torch.inf).argmax(dim=1, keepdim=True)
     tissues = torch.arange(merged.shape[1], device=merged.device).view(1, -1, 1, 1)
-    return (winner == tissues) & present
+    return pseudo_mask(merged, present)[:, None] == tissues
 
 
 def diversity_loss(cosines: Tensor, regions: Tensor, temperature: float) -> Tensor:

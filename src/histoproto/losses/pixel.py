@@ -1,10 +1,13 @@
-"""Pixel loss: cross-entropy of class maps with a label map (true, pseudo or synthetic)."""
+"""Pixel loss: cross-entropy of class maps with a label map (true, pseudo or synthetic), and pseudo masks for it."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+GLASS = 205 / 255
+"""Pixels brighter than this in all of R, G and B show no tissue, whatever the patch is of."""
 
 
 def pixel_loss(maps: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -25,3 +28,23 @@ def pixel_loss(maps: Tensor, labels: Tensor, weights: Tensor | None = None) -> T
     losses = F.cross_entropy(logits, target, reduction="none")
     share = known if weights is None else known * weights[target]
     return (losses * share).sum() / share.sum().clamp(min=1e-6)
+
+
+def pseudo_mask(maps: Tensor, present: Tensor) -> Tensor:
+    """The strongest tissue of those that the image label names, at each location.
+
+    Args:
+        maps: class activation maps B×C×h×w.
+        present: B×C, true (or 1) where the tissue is in the patch.
+
+    Returns:
+        B×h×w, 0 … C − 1; −1 throughout a patch whose label names none.
+    """
+    present = present.bool()
+    winner = maps.masked_fill(~present[:, :, None, None], -torch.inf).argmax(dim=1)
+    return winner.masked_fill(~present.any(dim=1)[:, None, None], -1)
+
+
+def without_glass(labels: Tensor, images: Tensor) -> Tensor:
+    """Label maps B×H×W with −1, to be ignored, where the images (B×3×H×W in [0, 1]) show glass."""
+    return labels.masked_fill(images.amin(dim=1) >= GLASS, -1)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from histoproto.config import Settings
+from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import PatchDataset, Sample
 from histoproto.losses.classification import balancing_weights
 from histoproto.model.network import Network, build_network
@@ -33,7 +33,7 @@ class Method(nn.Module):
             and handed to `losses` as `batch["teacher"]`; None if the method needs none.
     """
 
-    architecture: ClassVar[Literal["prototypes", "linear", "segmentation"]]
+    architecture: ClassVar[Architecture]
     preset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extras: ClassVar[frozenset[Literal["mosaics", "masks"]]] = frozenset()
     network: Network

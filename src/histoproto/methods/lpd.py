@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from histoproto.config import Settings
+from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import Sample
 from histoproto.errors import SettingError
 from histoproto.losses.classification import classification_loss
@@ -20,7 +20,7 @@ from histoproto.model.teachers import Teacher
 class LPD(Method):
     """L = L_cls + lambda_div · L_div + lambda_sim · L_sim; L_cls alone during the warm-up."""
 
-    architecture = "prototypes"
+    architecture: ClassVar[Architecture] = "prototypes"
     network: PrototypeNetwork
 
     def __init__(self, settings: Settings, frequency: Tensor):
@@ -47,9 +47,11 @@ class LPD(Method):
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: classification, diversity, similarity and total."""
-        settings = self.settings.loss
-        out: Activations = self.network(batch["image"])
-        labels = batch["labels"]
+        return self.losses_of(self.network(batch["image"]), batch, progress)
+
+    def losses_of(self, out: Activations, batch: Sample, progress: float) -> dict[str, Tensor]:
+        """The losses of what the network makes of the batch."""
+        settings, labels = self.settings.loss, batch["labels"]
         losses = {"classification": classification_loss(out.logits, labels, settings.scale_weights, self.balance)}
         total = losses["classification"]
         if progress >= settings.warmup:
@@ -64,7 +66,7 @@ class LPD(Method):
     def _diversity(self, out: Activations, labels: Tensor) -> Tensor:
         regions = pseudo_regions(out.merged[-1].detach(), labels)
         if self.settings.loss.published:
-            return published_diversity_loss(out.features, self.network.bank.prototypes, regions)
+            return published_diversity_loss(out.features[-1], self.network.bank.prototypes, regions)
         return diversity_loss(out.cosines[-1], regions, self.settings.loss.diversity_temperature)
 
     def _similarity(self, out: Activations, batch: Sample) -> Tensor:

@@ -11,12 +11,9 @@ from torch import Tensor
 from histoproto.data.dataset import Sample
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
-from histoproto.losses.pixel import pixel_loss
+from histoproto.losses.pixel import pixel_loss, without_glass
 from histoproto.methods.lpd import LPD
 from histoproto.methods.supervised import Supervised
-
-GLASS = 205 / 255
-"""Pixels brighter than this in all of R, G and B show no tissue, whatever the patch is of."""
 
 
 class Mosaic(Supervised):
@@ -28,7 +25,7 @@ class Mosaic(Supervised):
         """See `Method.losses`: pixels, classification and total."""
         count = len(batch["image"])
         out = self.network.class_maps(torch.cat([batch["image"], batch["mosaic"]]))
-        pixels = pixel_loss(out.maps[0][count:], labelled_pixels(batch))
+        pixels = pixel_loss(out.maps[0][count:], without_glass(batch["mosaic_mask"], batch["mosaic"]))
         classes = classification_loss((out.logits[:count],), batch["labels"], (1.0,), self.balance)
         return {
             "classification": classes,
@@ -48,11 +45,6 @@ class LPDWithMosaics(LPD):
         maps = self.network.class_maps(batch["mosaic"]).maps
         size = (maps[0].shape[-2], maps[0].shape[-1])
         fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
-        pixels = pixel_loss(fused, labelled_pixels(batch))
+        pixels = pixel_loss(fused, without_glass(batch["mosaic_mask"], batch["mosaic"]))
         total = losses.pop("total") + self.settings.loss.mosaic * pixels
         return {**losses, "pixels": pixels, "total": total}
-
-
-def labelled_pixels(batch: Sample) -> Tensor:
-    """The label map of a batch of mosaics with glass as −1, to be ignored: B×S×S."""
-    return batch["mosaic_mask"].masked_fill(batch["mosaic"].amin(dim=1) >= GLASS, -1)

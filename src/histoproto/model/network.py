@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -55,8 +56,8 @@ class Activations(NamedTuple):
     """M_s: class activation maps, B×C×H_s×W_s."""
     logits: tuple[Tensor, ...]
     """z_s: class logits, B×C."""
-    features: Tensor
-    """F_4: B×C_4×H_4×W_4."""
+    features: tuple[Tensor, ...]
+    """F_s: B×C_s×H_s×W_s."""
 
 
 class PrototypeNetwork(Network):
@@ -80,7 +81,7 @@ class PrototypeNetwork(Network):
         maps = tuple(scale * c for scale, c in zip(self.bank.scales(), cosines, strict=True))
         merged = tuple(merge_prototypes(a, self.settings.merge) for a in maps)
         logits = tuple(pool_maps(m, self.settings.pooling) for m in merged)
-        return Activations(cosines, maps, merged, logits, features[-1])
+        return Activations(cosines, maps, merged, logits, features)
 
     def class_maps(self, x: Tensor) -> ClassMaps:
         """Class activation maps and logits for inference.
@@ -118,20 +119,23 @@ class LinearNetwork(Network):
         return ClassMaps((maps,), pool_maps(maps, self.settings.pooling))
 
 
-class SegmentationNetwork(Network):
-    """Encoder and a light decoder, for training with pixel labels (true, pseudo or synthetic).
+class Decoder(nn.Module):
+    """From the features of all scales to pixel logits, lightly.
 
     The three scales are projected to one width, summed at the size of scale 2, mixed by a 3×3 convolution and
     classified: the top-down path of a feature pyramid (Lin et al., CVPR 2017) in one step.
+
+    Args:
+        channels: C_s of scales 2, 3, 4.
+        tissues: number of tissues, C.
     """
 
     WIDTH = 128
 
-    def __init__(self, settings: ModelSettings, tissues: int):
+    def __init__(self, channels: Sequence[int], tissues: int):
         super().__init__()
-        self.encoder = build_encoder(settings.encoder, settings.weights)
         width = self.WIDTH
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in self.encoder.channels)
+        self.lateral = nn.ModuleList(nn.Conv2d(channel, width, 1) for channel in channels)
         self.mix = nn.Sequential(
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
@@ -141,15 +145,43 @@ class SegmentationNetwork(Network):
         )
         self.classifier = nn.Conv2d(width, tissues, 1)
 
-    def class_maps(self, x: Tensor) -> ClassMaps:
+    def forward(self, features: Sequence[Tensor]) -> ClassMaps:
         """Pixel logits B×C×H_2×W_2 (softmax over tissues), and image logits: their pooled log-odds."""
-        features = [lateral(f) for lateral, f in zip(self.lateral, self.encoder(x), strict=True)]
-        size = features[0].shape[-2:]
-        total = features[0]
-        for scale in features[1:]:
+        projected = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
+        size = projected[0].shape[-2:]
+        total = projected[0]
+        for scale in projected[1:]:
             total = total + nn.functional.interpolate(scale, size, mode="bilinear", align_corners=False)
         maps = self.classifier(self.mix(total))
         return ClassMaps((maps,), pool_maps(log_odds(maps), "logsumexp"))
+
+
+class SegmentationNetwork(Network):
+    """Encoder and decoder, for training with pixel labels (true, pseudo or synthetic)."""
+
+    def __init__(self, settings: ModelSettings, tissues: int):
+        super().__init__()
+        self.encoder = build_encoder(settings.encoder, settings.weights)
+        self.decoder = Decoder(self.encoder.channels, tissues)
+
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        """See `Decoder.forward`."""
+        found: ClassMaps = self.decoder(self.encoder(x))
+        return found
+
+
+class DecodedPrototypeNetwork(PrototypeNetwork):
+    """Prototypes and a decoder on one encoder: the prototypes' maps teach the decoder, whose maps are the result."""
+
+    def __init__(self, settings: ModelSettings, tissues: int):
+        super().__init__(settings, tissues)
+        self.decoder = Decoder(self.encoder.channels, tissues)
+
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        """Pixel logits of the decoder, B×C×H_2×W_2, and the mean of its image logits and the prototypes'."""
+        out: Activations = self(x)
+        decoded: ClassMaps = self.decoder(out.features)
+        return ClassMaps(decoded.maps, (decoded.logits + out.logits[-1]) / 2)
 
 
 def log_odds(logits: Tensor) -> Tensor:
@@ -166,6 +198,7 @@ def log_odds(logits: Tensor) -> Tensor:
 
 _NETWORKS: dict[str, type[PrototypeNetwork | LinearNetwork | SegmentationNetwork]] = {
     "prototypes": PrototypeNetwork,
+    "prototypes+decoder": DecodedPrototypeNetwork,
     "linear": LinearNetwork,
     "segmentation": SegmentationNetwork,
 }
