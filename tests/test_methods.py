@@ -17,7 +17,7 @@ from histoproto.config import Settings, load_settings
 from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.layouts import open_data
 from histoproto.data.mosaic import MosaicDataset, random_regions
-from histoproto.errors import DataError, RunError, SettingError
+from histoproto.errors import DataError, OutputError, RunError, SettingError
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.pixel import pixel_loss, pseudo_mask, without_glass
 from histoproto.methods.pbip import cosine_kmeans
@@ -299,7 +299,9 @@ def test_two_stages_resume_exactly_in_either(data: Path, tmp_path: Path, stop: i
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
-def test_a_second_stage_may_start_from_a_finished_run(data: Path, tmp_path: Path) -> None:
+def test_a_second_stage_may_start_from_a_finished_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = load_settings(overrides=["method=cam", *TINY], presets=PRESETS)
     both = load_settings(overrides=["method=cam", *TINY, "training.second_stage=true"], presets=PRESETS)
     first = train(data, tmp_path / "first", alone)
@@ -318,4 +320,12 @@ def test_a_second_stage_may_start_from_a_finished_run(data: Path, tmp_path: Path
     next((tmp_path / "fewer" / "train").glob("*.png")).unlink()
     with pytest.raises(RunError, match="trained on other patches"):
         train(tmp_path / "fewer", tmp_path / "wrong", both, first_stage=first)
+    assert not (tmp_path / "wrong").exists()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(OutputError, match="No space left"):
+        train(data, tmp_path / "wrong", both, first_stage=first)
     assert not (tmp_path / "wrong").exists()

@@ -47,6 +47,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         OutputError: `out` cannot be made or written.
     """
     part = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    new = not out.parent.exists()
     try:
         part.mkdir(parents=True)
         yield part
@@ -55,6 +56,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if new:
+            with suppress(OSError):  # not empty after success
+                out.parent.rmdir()
 
 
 def refuse_if_filled(folder: Path) -> None:
