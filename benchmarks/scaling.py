@@ -1,11 +1,11 @@
 """Two processes against one: training steps at the same global batch, and whole slides.
 
-    python benchmarks/scaling.py [--batch 16] [--size 128] [--steps 12] [--run RUN --slides FOLDER --model-mpp 1]
+    python benchmarks/scaling.py [--batch 16] [--size 128] [--steps 12] [--run RUN --slides FOLDER]
 
 One thread per process. Training: DistributedDataParallel over gloo, as Lightning does it, the batch shared by the
 processes; that both end with the same weights is a test (`tests/test_training.py`). Besides time on the clock, which
 means something on an idle machine alone, the processor time of one process is shown: it is what the clock would show
-with a core for each process. Slides (Linux): `histoproto segment --workers 1` and `2`, each in a new process, twice in
+with a core for each process. Slides (Linux): `histoproto segment --workers 1` and `2`, each in a new process, in
 turn, with as many cores as workers. The third row is one worker that may use two cores: it writes and draws in threads.
 """
 
@@ -41,10 +41,11 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--slides", type=Path)
     parser.add_argument("--model-mpp", type=float, default=1.0)
+    parser.add_argument("--turns", type=int, default=2)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     if arguments.run and arguments.slides:
-        slides(arguments.run, arguments.slides, arguments.model_mpp)
+        slides(arguments.run, arguments.slides, arguments.model_mpp, arguments.turns)
         return
     print(f"training, {arguments.size} px, global batch {arguments.batch}, median of {arguments.steps} steps\n")
     print("| processes | patches/s | speed-up | processor ms per step and process | speed-up, a core for each |")
@@ -103,11 +104,11 @@ def _train(rank: int, world: int, address: str, arguments: argparse.Namespace, q
     torch.distributed.destroy_process_group()
 
 
-def slides(run: Path, folder: Path, model_mpp: float) -> None:
+def slides(run: Path, folder: Path, model_mpp: float, turns: int) -> None:
     here = sorted(os.sched_getaffinity(0))
     layouts = {"1, one core": (1, here[:1]), "2, two cores": (2, here[:2]), "1, two cores": (1, here[:2])}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in layouts}
-    for _ in range(2):
+    for _ in range(turns):
         for name, (workers, cores) in layouts.items():
             with tempfile.TemporaryDirectory() as out:
                 command = ["segment", str(run), str(folder), "--out", out, "--workers", str(workers)]

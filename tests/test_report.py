@@ -28,7 +28,7 @@ from histoproto.report import prototype_page
 from histoproto.report.charts import Curve, line_chart, read_history, smooth, thin, ticks
 from histoproto.report.gallery import choose, make_gallery, spread
 from histoproto.report.html import write_report
-from histoproto.report.pictures import data_uri, draw_outline, heat, shrink, stretch
+from histoproto.report.pictures import ERROR_COLOURS, data_uri, draw_outline, error_picture, heat, shrink, stretch
 from histoproto.report.protocols import read_protocols
 from histoproto.report.prototype_page import write_prototypes
 from histoproto.report.prototypes import collect_maps, measure, places_of, views_of
@@ -312,3 +312,17 @@ def test_prototypes_on_their_own(run: Path, data: Path, tmp_path: Path) -> None:
     assert [float(row["overlap"]) for row in tissues] == pytest.approx(scores.overlap.tolist(), abs=1e-4)
     assert [float(row["coverage"]) for row in tissues] == pytest.approx(scores.coverage.tolist(), abs=1e-4)
     assert list(tissues[0]) == ["tissue", "patches", "coverage", "overlap", "effective_prototypes"]
+
+
+def test_errors_are_told_apart() -> None:
+    truth = np.array([[0, 0, 1, 1], [0, 0, 1, 3], [0, 0, 1, 1]], dtype=np.uint8)  # tissue 2 is not there
+    found = np.array([[0, 1, 1, 1], [2, 0, 0, 2], [0, 3, 1, 1]], dtype=np.uint8)
+    right, other, absent, edge, unscored = ERROR_COLOURS.values()
+    expected = [[right, edge, right, edge], [absent, edge, edge, unscored], [right, edge, right, right]]
+    assert error_picture(found, truth, 3).tolist() == np.array(expected).tolist()
+    assert error_picture(np.array([[1, 3]], dtype=np.uint8), np.array([[0, 0]], dtype=np.uint8), 3).tolist() == [
+        [list(absent), list(absent)]
+    ]
+    swapped = np.array([[1, 0, 0, 1, 1]], dtype=np.uint8)
+    plain = np.array([[0, 0, 0, 1, 1]], dtype=np.uint8)
+    assert error_picture(swapped, plain, 2)[0, 0].tolist() == list(other)

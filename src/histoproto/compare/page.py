@@ -20,7 +20,7 @@ from histoproto.evaluation.protocols import Protocol
 from histoproto.inference.segmenter import Segmenter
 from histoproto.report.gallery import mask_picture, rank_patches, spread
 from histoproto.report.page import render
-from histoproto.report.pictures import data_uri, shrink
+from histoproto.report.pictures import ERROR_COLOURS, data_uri, error_picture, shrink
 
 PAGE_FILE = "comparison.html"
 EACH, CHOSEN_FROM = 3, 200
@@ -37,11 +37,12 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Mask:
-    """What a method made of an image: its row, its mIoU on it, the mask as a `data:` address."""
+    """What a method made of an image: its row, its mIoU on it, mask and errors as `data:` addresses."""
 
     label: str
     score: float | None
     picture: str
+    errors: str
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def write_page(plan: Plan, out: Path, pictures: bool = True) -> Path:
         forest=forest_chart(found.differences),
         differences=[(one, *difference_words(one)) for one in found.differences],
         tissues=data.tissues.tissues if data else (),
+        errors={name: "rgb({}, {}, {})".format(*colour) for name, colour in ERROR_COLOURS.items()},
         sights=see(shown, plan.reference, data) if data else [],
         seeds=sorted({result.seed for result in shown}),
         chosen=f"{CHOSEN_FROM} evenly spaced ones of the" if data and len(data.test) > CHOSEN_FROM else "the",
@@ -191,8 +193,16 @@ def _sight(rank: str, runs: Sequence[RunResult], results: Sequence[PatchResult])
     masks = []
     for run, result in zip(runs, results, strict=True):
         score, tissues = result.scores().miou, result.segmentation.tissues
-        picture = mask_picture(result.segmentation.labels, tissues, SIDE)
-        masks.append(Mask(run.variant.label, None if math.isnan(score) else score, picture))
+        labels = result.segmentation.labels
+        errors = error_picture(labels, result.truth, len(tissues))
+        masks.append(
+            Mask(
+                run.variant.label,
+                None if math.isnan(score) else score,
+                mask_picture(labels, tissues, SIDE),
+                data_uri(shrink(errors, SIDE, exact=True), exact=True),
+            )
+        )
     return Sight(
         rank,
         first.patch.image.name,

@@ -35,6 +35,36 @@ def stretch(maps: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[n
     return stretched
 
 
+ERROR_COLOURS = {
+    "right": (219, 225, 232),
+    "another tissue of the patch": (240, 173, 78),
+    "a tissue that is nowhere in the patch, or none": (178, 24, 43),
+    "true boundary": (40, 44, 52),
+    "not scored": (255, 255, 255),
+}
+"""What the colours of `error_picture` say."""
+
+
+def error_picture(found: NDArray[np.uint8], truth: NDArray[np.uint8], tissues: int) -> RGB:
+    """Where a label map is wrong, and how: an error at a boundary of the truth, or a tissue that is not there at all.
+
+    Args:
+        found: H×W, 0 … C − 1 tissue, C background.
+        truth: the same; background is not scored.
+        tissues: C.
+
+    Returns:
+        H×W×3 in `ERROR_COLOURS`.
+    """
+    right, other, absent, edge, unscored = np.array([*ERROR_COLOURS.values()], dtype=np.uint8)
+    there = np.bincount(truth.ravel(), minlength=tissues + 1)[:tissues] > 0
+    picture = np.where((found == truth)[..., None], right, other)
+    picture[~np.append(there, False)[found]] = absent
+    picture[outlines(truth)] = edge
+    picture[truth >= tissues] = unscored
+    return picture
+
+
 def draw_outline(image: RGB, mask: NDArray[np.bool_], colour: NDArray[np.uint8], fade: float = 0.5) -> RGB:
     """The image with the outline of a region (H×W) drawn two pixels wide, and what lies outside faded to white."""
     drawn = image.copy()
