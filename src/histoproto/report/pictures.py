@@ -58,7 +58,7 @@ def error_picture(found: NDArray[np.uint8], truth: NDArray[np.uint8], tissues: i
     """
     right, other, absent, edge, unscored = np.array([*ERROR_COLOURS.values()], dtype=np.uint8)
     there = np.bincount(truth.ravel(), minlength=tissues + 1)[:tissues] > 0
-    picture = np.where((found == truth)[..., None], right, other)
+    picture: RGB = np.where((found == truth)[..., None], right, other)
     picture[~np.append(there, False)[found]] = absent
     picture[outlines(truth)] = edge
     picture[truth >= tissues] = unscored
