@@ -29,7 +29,7 @@ from histoproto.compare.merge import merge, merged_markdown
 from histoproto.compare.page import table_parts, write_page
 from histoproto.compare.plan import Plan, Variant, make_rows, read_plan
 from histoproto.compare.results import read_results
-from histoproto.compare.runner import Runner, plan_tasks
+from histoproto.compare.runner import Runner, Task, plan_tasks
 from histoproto.compare.table import compare, markdown, write_table
 from histoproto.config import load_settings
 from histoproto.data.images import write_image, write_mask
@@ -257,6 +257,25 @@ def test_a_row_with_a_second_stage_begins_with_the_run_of_the_row_without(data: 
     assert [task.variant.label for task in tasks[:6]] == ["lpd", "other", "pbip", "lpd:2", "cam:2", "pbip:2"]
     firsts = {(task.variant.label, task.seed): task.first for task in tasks if task.first is not None}
     assert firsts == {("lpd:2", seed): tmp_path / "lpd" / f"seed-{seed}" for seed in (0, 1)}
+
+
+def test_a_second_stage_waits_for_its_first(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = "short: lpd:2 training.second_stage_epochs=1"
+    tasks = plan_tasks(Plan.make(data, [Variant.parse(name) for name in ("lpd", "lpd:2", short, "cam")], 1), tmp_path)
+    events: list[str] = []
+
+    def one(runner: Runner, task: Task) -> int:
+        events.append(f"begin {task.variant.label}")
+        time.sleep(0.05)
+        events.append(f"end {task.variant.label}")
+        return 0
+
+    monkeypatch.setattr(Runner, "_one", one)
+    assert Runner(data, jobs=2, tell=lambda line: None).run(tasks) == []
+    assert sorted(events[:2]) == ["begin cam", "begin lpd"]
+    assert len(events) == 8
+    for second in ("lpd:2", "short"):
+        assert events.index(f"begin {second}") > events.index("end lpd")
 
 
 def test_only_what_is_not_finished_is_run(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,20 +14,21 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from histoproto.config import Settings, load_settings
+from histoproto.config import Settings, TrainingSettings, load_settings
 from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.layouts import open_data
 from histoproto.data.mosaic import MosaicDataset, random_regions
 from histoproto.errors import DataError, OutputError, RunError, SettingError
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.pixel import pixel_loss, pseudo_mask, without_glass
+from histoproto.methods.base import Method
 from histoproto.methods.pbip import cosine_kmeans
 from histoproto.methods.registry import METHODS, PRESETS, build_method, resolve
 from histoproto.model.network import log_odds
 from histoproto.model.saving import load_model
 from histoproto.report.prototype_page import write_prototypes
 from histoproto.tissue import TissueSet
-from histoproto.training.run import train
+from histoproto.training.run import count_epochs, train
 
 TINY = [
     "model.encoder=test_efficientnet",
@@ -271,7 +273,7 @@ import sys, os, signal
 import histoproto.training.callbacks as callbacks
 from histoproto.config import load_settings
 from histoproto.methods.registry import PRESETS
-from histoproto.training.run import train
+from histoproto.training.run import count_epochs, train
 data, out, nth, *settings = sys.argv[1:]
 steps, plain = 0, callbacks.Checkpoints.on_train_batch_end
 def deadly(self, trainer, module, *rest):
@@ -329,3 +331,39 @@ def test_a_second_stage_may_start_from_a_finished_run(
     with pytest.raises(OutputError, match="No space left"):
         train(data, tmp_path / "wrong", both, first_stage=first)
     assert not (tmp_path / "wrong").exists()
+
+
+def test_encoder_of_the_second_stage_is_that_of_the_first_or_a_new_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["method=cam", *TINY]
+    first = train(data, tmp_path / "first", load_settings(overrides=overrides))
+    seen = []
+
+    def stop(method: Method, *_: object) -> None:
+        seen.append(method.network.encoder.state_dict())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("histoproto.training.run._fit", stop)
+    for encoder in ("first", "pretrained"):
+        more = ["training.second_stage=true", f"training.second_stage_encoder={encoder}"]
+        with pytest.raises(KeyboardInterrupt):
+            train(data, tmp_path / f"from-{encoder}", load_settings(overrides=[*overrides, *more]), first_stage=first)
+    trained = load_file(first / "model.safetensors")
+    alike = [all(torch.equal(value, trained[f"encoder.{name}"]) for name, value in one.items()) for one in seen]
+    assert alike == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("more", "epochs"),
+    [
+        ({"second_stage": False, "second_stage_epochs": 3}, 8),
+        ({}, 4),
+        ({"second_stage_encoder": "pretrained"}, 8),
+        ({"second_stage_epochs": 3}, 3),
+        ({"epochs": 1}, 1),
+    ],
+)
+def test_epochs_of_the_second_stage(more: dict[str, Any], epochs: int) -> None:
+    training = TrainingSettings(**{"epochs": 8, "second_stage": True, **more})
+    assert count_epochs(training, 100) == epochs

@@ -112,6 +112,10 @@ class TrainingSettings(_Group):
     second_stage: bool = False
     """Afterwards train a segmentation network on the masks that the method finds for its own training patches; it is
     what the run then holds."""
+    second_stage_encoder: Literal["first", "pretrained"] = "first"
+    """What the encoder of the second stage starts from: that of the first stage, or `model.weights` once more."""
+    second_stage_epochs: Count | None = None
+    """Epochs of the second stage; None: as many as the first has, or half as many if it goes on with its encoder."""
     averaging: Fraction = 0.0
     """Decay of the exponential moving average of the weights, which is what is saved; 0: none."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"

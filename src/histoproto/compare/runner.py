@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
@@ -65,11 +66,14 @@ class Runner:
         """
         failed = []
         started = time.monotonic()
+        waiting = deque(tasks)
         with ThreadPoolExecutor(self.jobs) as pool:
-            futures = {pool.submit(self._one, task): task for task in tasks}
+            futures: dict[Future[int], Task] = {}
             try:
-                for done, future in enumerate(as_completed(futures), start=1):
-                    task, code = futures[future], future.result()
+                for done in range(1, len(tasks) + 1):
+                    self._fill(pool, futures, waiting)
+                    future = next(as_completed(futures))
+                    task, code = futures.pop(future), future.result()
                     if code:
                         failed.append(task)
                     result = f"FAILED: {reason(task.log, code)} (see {task.log})" if code else self.finished(task)
@@ -81,6 +85,17 @@ class Runner:
                 pool.shutdown(cancel_futures=True)
                 raise
         return failed
+
+    def _fill(self, pool: ThreadPoolExecutor, futures: dict[Future[int], Task], waiting: deque[Task]) -> None:
+        """Give the pool what it can do now; a second stage waits for its first."""
+        held: list[Task] = []
+        while waiting and len(futures) < self.jobs:
+            task = waiting.popleft()
+            if task.first in {one.run for one in (*futures.values(), *held)}:
+                held.append(task)
+            else:
+                futures[pool.submit(self._one, task)] = task
+        waiting.extendleft(reversed(held))
 
     def _one(self, task: Task) -> int:
         if self._stopped.is_set():
@@ -135,7 +150,8 @@ def _without_second_stage(row: Variant, rows: Sequence[Variant]) -> Variant | No
     """The row that trains the first stage of another, if there is one."""
     if not row.second_stage:
         return None
-    same = [r for r in rows if (r.method, r.settings) == (row.method, row.settings) and not r.has_two_stages]
+    own = tuple(setting for setting in row.settings if not setting.startswith("training.second_stage"))
+    same = [r for r in rows if (r.method, r.settings) == (row.method, own) and not r.has_two_stages]
     return same[0] if same else None
 
 

@@ -43,7 +43,13 @@ from histoproto.training.holdout import hold_out
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.module import TrainingModule
 from histoproto.training.record import environment, now, peak_memory_mib, processor_seconds, write_record
-from histoproto.training.stages import PseudoMaskReader, copy_run, write_pseudo_masks
+from histoproto.training.stages import (
+    PseudoMaskReader,
+    copy_run,
+    encoder_weights,
+    without_second_stage,
+    write_pseudo_masks,
+)
 from histoproto.training.teacher_maps import write_teacher_maps
 
 LEAST_EPOCHS, LEAST_STEPS = 6, 350
@@ -81,8 +87,8 @@ def train(
         out: the run folder to make.
         settings: defaults if None; when resuming, those of the run folder.
         resume: go on from the last checkpoint of `out`; a finished run is left as it is.
-        first_stage: a finished run with the same settings but for `training.second_stage`, to be copied and used in
-            place of training the first stage anew.
+        first_stage: a finished run with the same settings but for the second stage, to be copied and used in place of
+            training the first stage anew.
 
     Returns:
         The run folder, with config.yaml, model.safetensors, model.json, history.csv, record.json, checkpoints/ and
@@ -107,6 +113,8 @@ def train(
     labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
     method = build_method(settings, labels.mean(dim=0))
     method.prepare(material.training)
+    if first is not None and settings.training.second_stage_encoder == "first":
+        method.network.encoder.load_state_dict(encoder_weights(first))
 
     trainer, module, checkpoints = _fit(method, material, settings, out, resume)
     if trainer.is_global_zero:
@@ -136,10 +144,15 @@ def train(
 
 
 def count_epochs(training: TrainingSettings, patches: int) -> int:
-    """Epochs for so many training patches: those that were asked for or, by default, 6 and at least about 350 steps."""
-    if training.epochs is not None:
-        return training.epochs
-    return max(LEAST_EPOCHS, round(LEAST_STEPS / max(1, patches // training.batch_size)))
+    """Epochs of a stage for so many training patches.
+
+    Those that were asked for or, by default, 6 and at least about 350 steps; see `second_stage_epochs` for the second.
+    """
+    epochs = training.epochs or max(LEAST_EPOCHS, round(LEAST_STEPS / max(1, patches // training.batch_size)))
+    if not training.second_stage:
+        return epochs
+    usual = epochs if training.second_stage_encoder == "pretrained" else math.ceil(epochs / 2)
+    return training.second_stage_epochs or usual
 
 
 def _first_stage(
@@ -147,9 +160,7 @@ def _first_stage(
 ) -> Path:
     """Train the method itself in `out/first-stage`, or copy it from where it is given, as far as that is not done."""
     first = out / "first-stage"
-    alone = resolve(
-        settings.model_copy(update={"training": settings.training.model_copy(update={"second_stage": False})})
-    )
+    alone = resolve(settings.model_copy(update={"training": without_second_stage(settings.training)}))
     if given is not None and not (first / CONFIG_FILE).exists():
         copy_run(given, first, alone, fingerprint(material.patches))
     begun = (first / CONFIG_FILE).exists()

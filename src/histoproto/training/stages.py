@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import Tensor
 
-from histoproto.config import Settings, load_settings
+from histoproto.config import Settings, TrainingSettings, load_settings
 from histoproto.data.images import read_image, read_mask, write_mask
 from histoproto.data.layouts import Patch
 from histoproto.data.staging import new_folder
 from histoproto.errors import RunError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.settings import change_settings
-from histoproto.model.saving import load_card
+from histoproto.model.saving import WEIGHTS_FILE, load_card
+from histoproto.model.weights import read_state_dict
 from histoproto.tissue import TissueSet
 
 CHUNK = 64
@@ -75,6 +77,18 @@ def copy_run(run: Path, first: Path, settings: Settings, patches: str) -> None:
         for file in run.iterdir():
             if file.is_file():
                 shutil.copy2(file, part)
+
+
+def without_second_stage(training: TrainingSettings) -> TrainingSettings:
+    """What the first of two stages is trained with."""
+    own = {name for name in TrainingSettings.model_fields if name.startswith("second_stage")}
+    return TrainingSettings(**training.model_dump(exclude=own))
+
+
+def encoder_weights(run: Path) -> dict[str, Tensor]:
+    """The weights of a run's encoder."""
+    weights = read_state_dict(run / WEIGHTS_FILE)
+    return {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
 
 
 class PseudoMaskReader:
