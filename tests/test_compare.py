@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,13 @@ def test_the_table_says_what_the_runs_say(comparison: tuple[Plan, Path]) -> None
     assert "Two stages" not in text
     (out / "lpd-2" / "seed-0" / "first-stage").mkdir()
     assert "trained on the masks of the first: lpd:2; their" in markdown(compare(plan, out))
+
+    record = out / "lpd-2" / "seed-0" / "record.json"
+    shutil.copy(record, out / "lpd-2" / "seed-0" / "first-stage")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"epochs": 3}))
+    assert not any("epochs" in note for note in compare(plan, out).notes)  # the second stage may be shorter
+    record.with_name("first-stage").joinpath("record.json").write_text(record.read_text())
+    assert any("differ in epochs (6 in lpd, lpd:2, K=3; 3 in lpd:2)" in note for note in compare(plan, out).notes)
 
 
 def test_a_table_without_runs(tmp_path: Path, data: Path) -> None:

@@ -108,6 +108,7 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
         return None
     honest, card, settings = metrics["honest"], load_card(run), load_settings(run / CONFIG_FILE)
     record, prototypes = _read_json(run / RECORD_FILE), _read_json(run / PROTOTYPES_FILE)
+    first = _read_json(run / FIRST_STAGE / RECORD_FILE) or record
     values: dict[str, Any] = {
         **honest["scores"],
         **{f"iou {name}": scores["iou"] for name, scores in honest["tissues"].items()},
@@ -126,7 +127,7 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
             "training patches": str(card.training_data["fingerprint"]),
             "test patches": honest["data"]["fingerprint"],
             "encoder": f"{card.model.encoder} ({card.model.weights or 'random weights'})",
-            "epochs": str(record.get("epochs") or settings.training.epochs),
+            "epochs": str(first.get("epochs") or settings.training.epochs),  # a second stage is named by its row
             "batch size": str(settings.training.batch_size),
             "patch size": str(card.patch_size),
         },
