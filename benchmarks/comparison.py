@@ -13,7 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-METHODS = "lpd,lpd:2,lpd+mosaic,lpd+mosaic:2,pbip,cam,lpd-published,mosaic,supervised"
+METHODS = "lpd,lpd+decoder,lpd+mosaic,pbip,cam,supervised,lpd-published,lpd:2,lpd+decoder:2"
+ROWS = (
+    "pbip, first encoder: pbip training.second_stage_encoder=first",
+    "lpd:2, new encoder: lpd:2 training.second_stage_encoder=pretrained",
+    "lpd+mosaic:2, new encoder: lpd+mosaic:2 training.second_stage_encoder=pretrained",
+)
 LUNG = ("--size", "128")
 COLON = ("--size", "128", "--stride", "400", "--test-stride", "256", "--region-mpp", "0.62", "--train-masks")
 PATIENTS = ("--group-column", "patient", "--test-groups", "1,2,9", "--val-groups", "4")
@@ -52,11 +57,12 @@ def main() -> None:
         table = ("--groups", arguments.glas / "groups.csv", *PATIENTS)
         call("-m", "histoproto", "data", "cut", arguments.glas, data["glas"], *COLON, *table)
 
+    rows = [part for row in ROWS for part in ("--row", row)]
     for seeds in range(1, arguments.seeds + 1):  # all data sets have one seed before any has two
         for name, folder in data.items():
             command = ("compare", folder, "--methods", arguments.methods, "--seeds", seeds, "--jobs", arguments.jobs)
             epochs = ("--set", f"training.epochs={EPOCHS[name]}")
-            call("-m", "histoproto", *command, *epochs, *settings, "--out", out / name, "--no-pictures")
+            call("-m", "histoproto", *command, *rows, *epochs, *settings, "--out", out / name, "--no-pictures")
         call("-m", "histoproto.compare.merge", *(out / name for name in data), "--to", out / "comparison.md")
     for name, folder in data.items():
         call("-m", "histoproto", "compare", folder, "--out", out / name, "--table-only")
