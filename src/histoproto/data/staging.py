@@ -41,8 +41,8 @@ def staged_folder(out: Path) -> Iterator[Path]:
 def new_folder(out: Path) -> Iterator[Path]:
     """A hidden folder beside `out` that becomes `out` in one rename on success and is removed otherwise.
 
-    Unlike `staged_folder`, it leaves all or nothing even if the process is killed, and `out` must not be there. A parent
-    that had to be made goes, too, if nothing else is in it.
+    Unlike `staged_folder`, it leaves all or nothing even if the process is killed, and `out` must not be there. On
+    failure a parent that had to be made goes, too, unless something else is in it.
 
     Raises:
         OutputError: `out` cannot be made or written.
