@@ -1,9 +1,8 @@
-"""LPD whose masks teach a decoder while they are being learnt: a second stage's gain in one stage.
+"""LPD whose masks teach a decoder while they are being learnt: part of a second stage's gain in one stage.
 
 Masks of a class activation map are coarse and cover what distinguishes a tissue, not all of it. A second stage mends
-that by training a segmentation network on them, from the start and at the same cost again. Here the segmentation
-network is a decoder on LPD's own encoder, taught in the same steps by the masks of the moment, gated by the image
-labels (as one-stage methods on natural images do it: Araslanov and Roth, CVPR 2020; Ru et al., *AFA*, CVPR 2022). What
+that by training a segmentation network on them afterwards. Here the segmentation network is a decoder on LPD's own
+encoder, taught in the same steps by the masks of the moment, gated by the image labels (as one-stage methods on natural images do it: Araslanov and Roth, CVPR 2020; Ru et al., *AFA*, CVPR 2022). What
 the decoder asks of the encoder makes the activation maps better, too.
 """
 
