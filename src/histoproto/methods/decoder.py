@@ -2,8 +2,9 @@
 
 Masks of a class activation map are coarse and cover what distinguishes a tissue, not all of it. A second stage mends
 that by training a segmentation network on them afterwards. Here the segmentation network is a decoder on LPD's own
-encoder, taught in the same steps by the masks of the moment, gated by the image labels (as one-stage methods on natural images do it: Araslanov and Roth, CVPR 2020; Ru et al., *AFA*, CVPR 2022). What
-the decoder asks of the encoder makes the activation maps better, too.
+encoder, taught in the same steps by the masks of the moment, gated by the image labels (as one-stage methods on natural
+images do it: Araslanov and Roth, CVPR 2020; Ru et al., *AFA*, CVPR 2022). What the decoder asks of the encoder
+makes the activation maps better, too.
 """
 
 from __future__ import annotations
