@@ -19,8 +19,9 @@ from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.layouts import open_data
 from histoproto.data.mosaic import MosaicDataset, random_regions
 from histoproto.errors import DataError, OutputError, RunError, SettingError
+from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
-from histoproto.losses.pixel import pixel_loss, pseudo_mask, without_glass
+from histoproto.losses.pixel import pixel_loss, pseudo_mask
 from histoproto.methods.base import Method
 from histoproto.methods.pbip import cosine_kmeans
 from histoproto.methods.registry import METHODS, PRESETS, build_method, resolve
@@ -273,7 +274,7 @@ import sys, os, signal
 import histoproto.training.callbacks as callbacks
 from histoproto.config import load_settings
 from histoproto.methods.registry import PRESETS
-from histoproto.training.run import count_epochs, train
+from histoproto.training.run import train
 data, out, nth, *settings = sys.argv[1:]
 steps, plain = 0, callbacks.Checkpoints.on_train_batch_end
 def deadly(self, trainer, module, *rest):

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -66,7 +65,7 @@ class Runner:
         """
         failed = []
         started = time.monotonic()
-        waiting = deque(tasks)
+        waiting = list(tasks)
         with ThreadPoolExecutor(self.jobs) as pool:
             futures: dict[Future[int], Task] = {}
             try:
@@ -86,16 +85,13 @@ class Runner:
                 raise
         return failed
 
-    def _fill(self, pool: ThreadPoolExecutor, futures: dict[Future[int], Task], waiting: deque[Task]) -> None:
+    def _fill(self, pool: ThreadPoolExecutor, futures: dict[Future[int], Task], waiting: list[Task]) -> None:
         """Give the pool what it can do now; a second stage waits for its first."""
-        held: list[Task] = []
-        while waiting and len(futures) < self.jobs:
-            task = waiting.popleft()
-            if task.first in {one.run for one in (*futures.values(), *held)}:
-                held.append(task)
-            else:
-                futures[pool.submit(self._one, task)] = task
-        waiting.extendleft(reversed(held))
+        unfinished = {task.run for task in (*waiting, *futures.values())}
+        ready = [task for task in waiting if task.first not in unfinished]
+        for task in ready[: self.jobs - len(futures)]:
+            waiting.remove(task)
+            futures[pool.submit(self._one, task)] = task
 
     def _one(self, task: Task) -> int:
         if self._stopped.is_set():

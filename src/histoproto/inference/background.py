@@ -38,6 +38,11 @@ def glass_mask(
     return np.asarray(ndimage.gaussian_filter(darkest, smoothing, axes=(-2, -1)) >= brightness)
 
 
+def without_glass(labels: Tensor, images: Tensor) -> Tensor:
+    """Label maps B×H×W with −1 where images (B×3×H×W in [0, 1]) show glass: bright in R, G and B, not smoothed."""
+    return labels.masked_fill(images.amin(dim=1) >= GLASS_BRIGHTNESS / 255, -1)
+
+
 def background_activation(foreground: Tensor) -> Tensor:
     """(1 − foreground)^10, where `foreground` in [0, 1] is the strongest fused min–max map (PBIP, arXiv 2503.12068)."""
     return (1 - foreground) ** ACTIVATION_POWER

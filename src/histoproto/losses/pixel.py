@@ -6,9 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GLASS = 205 / 255
-"""Pixels brighter than this in all of R, G and B show no tissue, whatever the patch is of."""
-
 
 def pixel_loss(maps: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over the labelled pixels.
@@ -43,8 +40,3 @@ def pseudo_mask(maps: Tensor, present: Tensor) -> Tensor:
     present = present.bool()
     winner = maps.masked_fill(~present[:, :, None, None], -torch.inf).argmax(dim=1)
     return winner.masked_fill(~present.any(dim=1)[:, None, None], -1)
-
-
-def without_glass(labels: Tensor, images: Tensor) -> Tensor:
-    """Label maps B×H×W with −1, to be ignored, where the images (B×3×H×W in [0, 1]) show glass."""
-    return labels.masked_fill(images.amin(dim=1) >= GLASS, -1)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from histoproto.data.dataset import Sample
+from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
-from histoproto.losses.pixel import pixel_loss, pseudo_mask, without_glass
+from histoproto.losses.pixel import pixel_loss, pseudo_mask
 from histoproto.methods.lpd import LPD
 from histoproto.model.network import Activations, ClassMaps, DecodedPrototypeNetwork
 
