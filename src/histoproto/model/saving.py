@@ -95,8 +95,11 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
     card = load_card(folder)
     network = build_network(card.model.model_copy(update={"weights": None}), len(card.tissues))
     state = read_state_dict(folder / WEIGHTS_FILE)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {error}".splitlines()[0]) from error
+    found, expected = ({name: value.shape for name, value in each.items()} for each in (state, network.state_dict()))
+    if wrong := [name for name in {**expected, **found} if found.get(name) != expected.get(name)]:
+        raise WeightsError(
+            f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {len(wrong)} tensors are missing, unknown or of "
+            f"another shape (the first is {wrong[0]}); it is of another model or of an earlier version, so train again"
+        )
+    network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last), card
