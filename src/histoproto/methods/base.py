@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from histoproto.config import Architecture, Settings
-from histoproto.data.dataset import PatchDataset, Sample
+from histoproto.data.dataset import PatchDataset
+from histoproto.data.sample import Sample
 from histoproto.losses.classification import balancing_weights
 from histoproto.model.network import Network, build_network
 from histoproto.model.teachers import Teacher
