@@ -9,6 +9,8 @@ makes the activation maps better, too.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ class LPDWithDecoder(LPD):
     """L = LPD's + λ · (classification loss of the decoder + pixel loss after the warm-up), λ = `loss.decoder`."""
 
     architecture = "prototypes+decoder"
+    preset: ClassVar = {"data": {"pasted": 0.5}}
     network: DecodedPrototypeNetwork
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
