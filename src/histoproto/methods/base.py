@@ -57,7 +57,8 @@ class Method(nn.Module):
         """Losses of one batch.
 
         Args:
-            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, and the `extras`.
+            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, pasted B×S×S if
+                `data.pasted` is above 0, and the `extras`.
             progress: part of the training steps done, in [0, 1).
 
         Returns:
