@@ -18,8 +18,6 @@ ROWS = (
     "pbip, first encoder: pbip training.second_stage_encoder=first",
     "lpd:2, new encoder: lpd:2 training.second_stage_encoder=pretrained",
     "lpd+mosaic:2, new encoder: lpd+mosaic:2 training.second_stage_encoder=pretrained",
-    "lpd+decoder, nothing pasted: lpd+decoder data.pasted=0",
-    "lpd+decoder:2, nothing pasted: lpd+decoder:2 data.pasted=0",
 )
 LUNG = ("--size", "128")
 COLON = ("--size", "128", "--stride", "400", "--test-stride", "256", "--region-mpp", "0.62", "--train-masks")

@@ -19,10 +19,9 @@ from pathlib import Path
 import torch
 
 from histoproto.config import load_settings
-from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
+from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, Sample, StepSampler
 from histoproto.data.images import read_image
 from histoproto.data.layouts import open_data
-from histoproto.data.sample import Sample
 from histoproto.methods.registry import build_method
 from histoproto.training.teacher_maps import write_teacher_maps
 

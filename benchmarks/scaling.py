@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from histoproto.config import load_settings
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.methods.registry import build_method
 
 WARMUP = 3

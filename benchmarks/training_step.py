@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from histoproto.config import load_settings
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.methods.registry import build_method
 from histoproto.model.teachers import Teacher
 

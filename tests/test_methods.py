@@ -17,9 +17,7 @@ from safetensors.torch import load_file
 from histoproto.config import Settings, TrainingSettings, load_settings
 from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.layouts import open_data
-from histoproto.data.mosaic import MosaicDataset
-from histoproto.data.pasting import SMALLEST, paste, random_regions
-from histoproto.data.sample import Sample
+from histoproto.data.mosaic import MosaicDataset, random_regions
 from histoproto.errors import DataError, OutputError, RunError, SettingError
 from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
@@ -170,70 +168,6 @@ def test_mosaics_need_two_tissues_alone(data: Path) -> None:
     patches = [patch for patch in open_data(data).train if patch.labels != (0, 1)]
     with pytest.raises(DataError, match="those that do: red"):
         MosaicDataset(PatchDataset(patches, 32), ("red", "green"))
-
-
-def test_pasted_pixels_are_those_of_their_tissue_and_the_rest_stays(data: Path) -> None:
-    patches = open_data(data).train
-    plain = PatchDataset(patches, 32, Augmentation(0.1, seed=3))
-    dataset = PatchDataset(patches, 32, Augmentation(0.1, seed=3, pasted=1))
-    areas = []
-    for epoch in (0, 1):
-        for index in range(len(patches)):
-            sample, before = dataset[(epoch, index)], plain[(epoch, index)]
-            assert torch.equal(sample["image"], dataset[(epoch, index)]["image"])
-            inside = sample["pasted"] >= 0
-            areas.append(float(inside.float().mean()))
-            assert torch.equal(sample["image"][:, ~inside], before["image"][:, ~inside])
-            assert torch.equal(sample["labels"], torch.maximum(before["labels"], sample["labels"]))
-            for tissue in sample["pasted"][inside].unique().tolist():
-                assert sample["labels"][tissue] == 1
-                red, green, _ = sample["image"][:, inside]
-                assert ((green < red).long() == tissue).float().mean() > 0.98
-    assert min(area for area in areas if area) >= SMALLEST
-    assert 0.2 < float(np.mean(areas)) < 0.45  # about a third
-
-
-def test_part_of_the_patches_get_a_piece(data: Path) -> None:
-    dataset = PatchDataset(open_data(data).train, 32, Augmentation(seed=3, pasted=0.5))
-    found = [bool((dataset[(epoch, 0)]["pasted"] >= 0).any()) for epoch in range(60)]
-    assert 0.3 < np.mean(found) < 0.7
-
-
-def test_pasting_needs_a_tissue_alone(data: Path) -> None:
-    patches = [patch for patch in open_data(data).train if sum(patch.labels or ()) != 1]
-    with pytest.raises(DataError, match=r"data\.pasted=0"):
-        PatchDataset(patches, 32, Augmentation(pasted=0.5))
-
-
-def test_paste_mixes_features_by_area_and_takes_the_mask_of_the_piece() -> None:
-    region = torch.zeros(8, 8, dtype=torch.bool)
-    region[:, :2] = True
-    patch = Sample(
-        image=torch.zeros(3, 8, 8),
-        labels=torch.tensor([1.0, 0.0, 0.0]),
-        teacher=torch.zeros(5, 2, 2),
-        mask=torch.zeros(8, 8, dtype=torch.long),
-    )
-    other = Sample(
-        image=torch.ones(3, 8, 8),
-        labels=torch.tensor([0.0, 0.0, 1.0]),
-        teacher=torch.ones(5, 2, 2),
-        mask=torch.full((8, 8), 2),
-    )
-    mixed = paste(patch, other, region)
-    assert mixed["labels"].tolist() == [1, 0, 1]
-    assert mixed["teacher"][:, :, 0].eq(0.5).all()
-    assert mixed["teacher"][:, :, 1].eq(0).all()
-    assert torch.equal(mixed["image"].bool().all(dim=0), region)
-    assert torch.equal(mixed["mask"] == 2, region)
-    assert torch.equal(mixed["pasted"], torch.where(region, 2, -1))
-
-
-@pytest.mark.parametrize("method", ["lpd", "lpd+decoder", "lpd+mosaic", "cam"])
-def test_methods_with_prototypes_learn_pasted_pixels(data: Path, tmp_path: Path, method: str) -> None:
-    run = train(data, tmp_path / "run", settings_of(method, "data.pasted=0.5"))
-    header = (run / "history.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert ("pixels" in header) == (method != "cam")
 
 
 def test_random_regions_use_every_piece_and_have_smooth_borders() -> None:

@@ -44,9 +44,6 @@ class DataSettings(_Group):
     """What chooses the checkpoint: image labels of the held-out part, or masks of the `val` folder (recorded)."""
     stain_jitter: NonNegative = 0.15
     """Optical density of each colour channel is scaled by 1 ± this, at random: stains differ between laboratories."""
-    pasted: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Part of the training patches into which a piece of a patch with a single tissue is pasted, whose pixels are thus
-    known to all methods that learn from pixels."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that load patches; None: one less than the cores at hand, at most 8."""
 
@@ -95,7 +92,7 @@ class LossSettings(_Group):
     warmup: Fraction = 0.16
     """Part of the iterations with the classification loss alone (the paper: 3000 of 18,700)."""
     mosaic: NonNegative = 1.0
-    """Weight of the pixel loss on the class activation maps where a tissue is known: on mosaics and pasted pieces."""
+    """Weight of the pixel loss on mosaics of single-tissue patches, in the methods that use them."""
     decoder: NonNegative = 1.0
     """Weight of the losses of the decoder that learns from the prototypes' masks, in the method that has one."""
     published: bool = False

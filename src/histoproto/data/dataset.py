@@ -9,29 +9,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from histoproto.data.augment import dihedral, jitter_stain
 from histoproto.data.images import read_image
 from histoproto.data.layouts import Patch
-from histoproto.data.pasting import SHARE, SMALLEST, paste, random_regions, single_tissue_patches
-from histoproto.data.sample import Sample
 from histoproto.errors import DataError
+
+
+class Sample(TypedDict, total=False):
+    """One patch, or a batch of them after collation."""
+
+    image: Tensor
+    """3×S×S RGB in [0, 1]."""
+    labels: Tensor
+    """C, float in {0, 1}."""
+    teacher: Tensor
+    """D×h×w dense features of the teacher, turned like the image; only where they were computed in advance."""
+    mask: Tensor
+    """S×S label map, turned like the image (C: to be ignored); only in methods that train on pixel labels."""
+    mosaic: Tensor
+    """3×S×S RGB in [0, 1], put together from several patches; see `histoproto.data.mosaic`."""
+    mosaic_mask: Tensor
+    """S×S label map of the mosaic."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Turns and flips, stain jitter (see `histoproto.data.augment`), and pasting (see `histoproto.data.pasting`)."""
+    """Turns and flips, and stain jitter; see `histoproto.data.augment`."""
 
     jitter: float = 0.0
     seed: int = 0
-    pasted: float = 0.0
-    """Part of the patches into which a piece of a single-tissue patch is pasted."""
 
 
 class PatchDataset(Dataset[Sample]):
@@ -64,42 +79,19 @@ class PatchDataset(Dataset[Sample]):
         self.teacher_maps = teacher_maps
         self.read_label_map: Callable[[Patch], NDArray[np.uint8]] | None = None
         self._features: NDArray[np.float16] | None = None
-        self._pools: list[list[int]] = []
-        if augmentation is not None and augmentation.pasted > 0:
-            self._pools = [pool for pool in single_tissue_patches(patches).values() if pool]
-            if not self._pools:
-                raise DataError(
-                    "pieces to paste are taken from patches that show a single tissue, and there are none; use "
-                    "--set data.pasted=0"
-                )
 
     def __len__(self) -> int:
         return len(self.patches)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        if self.augmentation is None:
-            return self._draw(index, None)
-        seed = self.augmentation.seed
-        sample = self._draw(index, np.random.default_rng((seed, epoch, index)))
-        if self.augmentation.pasted > 0:
-            rng = np.random.default_rng((seed, epoch, index, 2))  # the 2 sets it apart from those of patch and mosaic
-            region = random_regions(SHARE, self.size, rng) == 0
-            if rng.random() >= self.augmentation.pasted or region.float().mean() < SMALLEST:
-                region[:] = False
-            pool = self._pools[int(rng.integers(len(self._pools)))]  # all tissues equally often
-            other = self._draw(pool[int(rng.integers(len(pool)))], rng) if region.any() else sample
-            sample = paste(sample, other, region)
-        return sample
-
-    def _draw(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """A patch, turned and stained by the generator."""
         patch = self.patches[index]
         if patch.labels is None:
             raise DataError(f"{patch.image} carries no image label; training needs one for every patch")
         pixels = fit_to_size(read_image(patch.image), self.size)
         code = 0
-        if self.augmentation is not None and rng is not None:
+        if self.augmentation is not None:
+            rng = np.random.default_rng((self.augmentation.seed, epoch, index))
             code = int(rng.integers(8))
             pixels = jitter_stain(pixels, self.augmentation.jitter, rng)
         image = torch.tensor(pixels).permute(2, 0, 1).float() / 255

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from histoproto.data.augment import dihedral, jitter_stain
-from histoproto.data.dataset import PatchDataset, fit_to_size
+from histoproto.data.dataset import PatchDataset, Sample, fit_to_size
 from histoproto.data.images import read_image
-from histoproto.data.pasting import random_regions, single_tissue_patches
-from histoproto.data.sample import Sample
+from histoproto.data.layouts import Patch
 from histoproto.errors import DataError
 
 PIECES = (2, 4)
 """Fewest and most pieces of a mosaic."""
+COARSEST, FINEST = 2, 5
+"""Cells per side of the noise that draws the borders: from two large pieces to many small ones."""
 
 
 class MosaicDataset(PatchDataset):
@@ -33,7 +36,8 @@ class MosaicDataset(PatchDataset):
     def __init__(self, plain: PatchDataset, names: Sequence[str]):
         super().__init__(plain.patches, plain.size, plain.augmentation, plain.teacher_maps)
         self.read_label_map = plain.read_label_map
-        self.pool = {tissue: pool for tissue, pool in single_tissue_patches(self.patches).items() if pool}
+        pool = single_tissue_patches(self.patches)
+        self.pool = {tissue: patches for tissue, patches in pool.items() if patches}
         if len(self.pool) < 2:
             having = ", ".join(names[tissue] for tissue in self.pool) or "none"
             raise DataError(
@@ -51,7 +55,7 @@ class MosaicDataset(PatchDataset):
         tissues = rng.permutation(list(self.pool)).tolist() + rng.choice(list(self.pool), PIECES[1]).tolist()
         pieces, labels = [], []
         for tissue in tissues[:count]:
-            patch = self.patches[self.pool[tissue][int(rng.integers(len(self.pool[tissue])))]]
+            patch = self.pool[tissue][int(rng.integers(len(self.pool[tissue])))]
             pixels = jitter_stain(fit_to_size(read_image(patch.image), self.size), jitter, rng)
             pieces.append(dihedral(torch.from_numpy(pixels).permute(2, 0, 1), int(rng.integers(8))))
             labels.append(tissue)
@@ -60,3 +64,21 @@ class MosaicDataset(PatchDataset):
         sample["mosaic"] = chosen.float() / 255
         sample["mosaic_mask"] = torch.tensor(labels)[regions]
         return sample
+
+
+def single_tissue_patches(patches: Sequence[Patch]) -> dict[int, list[Patch]]:
+    """The patches whose image label names one tissue only, by that tissue; every tissue has an entry."""
+    tissues = len(patches[0].labels or ())
+    pool: dict[int, list[Patch]] = {tissue: [] for tissue in range(tissues)}
+    for patch in patches:
+        if patch.labels is not None and sum(patch.labels) == 1:
+            pool[patch.labels.index(1)].append(patch)
+    return pool
+
+
+def random_regions(count: int, size: int, rng: np.random.Generator) -> Tensor:
+    """Which of `count` fields of smooth noise is highest where: size×size, 0 … count − 1, with smooth borders."""
+    cells = int(rng.integers(COARSEST, FINEST + 1))
+    noise = torch.from_numpy(rng.standard_normal((1, count, cells + 1, cells + 1), dtype=np.float32))
+    fields = F.interpolate(noise, size, mode="bicubic", align_corners=False)[0]
+    return torch.from_numpy(fields.numpy().argmax(axis=0))  # four times as quick as that of torch

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from histoproto.config import Architecture, Settings
-from histoproto.data.dataset import PatchDataset
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import PatchDataset, Sample
 from histoproto.losses.classification import balancing_weights
 from histoproto.model.network import Network, build_network
 from histoproto.model.teachers import Teacher
@@ -57,8 +56,7 @@ class Method(nn.Module):
         """Losses of one batch.
 
         Args:
-            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, pasted B×S×S if
-                `data.pasted` is above 0, and the `extras`.
+            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, and the `extras`.
             progress: part of the training steps done, in [0, 1).
 
         Returns:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.losses.classification import classification_loss
 from histoproto.methods.base import Method
 

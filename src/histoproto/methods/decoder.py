@@ -9,12 +9,10 @@ makes the activation maps better, too.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
@@ -27,7 +25,6 @@ class LPDWithDecoder(LPD):
     """L = LPD's + λ · (classification loss of the decoder + pixel loss after the warm-up), λ = `loss.decoder`."""
 
     architecture = "prototypes+decoder"
-    preset: ClassVar = {"data": {"pasted": 0.5}}
     network: DecodedPrototypeNetwork
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
@@ -41,9 +38,7 @@ class LPDWithDecoder(LPD):
             size = (image.shape[-2], image.shape[-1])
             with torch.no_grad():
                 fused = fuse_scales(out.merged, size, settings.inference.fusion_weights, "raw")
-                masks = pseudo_mask(fused, labels)
-                if "pasted" in batch:
-                    masks = torch.where(batch["pasted"] >= 0, batch["pasted"], masks)
-            own = own + pixel_loss(decoded.maps[0], without_glass(masks, image), self.balance[0].sqrt())
+                masks = without_glass(pseudo_mask(fused, labels), image)
+            own = own + pixel_loss(decoded.maps[0], masks, self.balance[0].sqrt())
         total = losses.pop("total") + settings.loss.decoder * own
         return {**losses, "decoder": own, "total": total}

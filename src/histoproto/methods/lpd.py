@@ -7,13 +7,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from histoproto.config import Architecture, Settings
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.errors import SettingError
-from histoproto.inference.background import without_glass
-from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
 from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
-from histoproto.losses.pixel import pixel_loss
 from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
 from histoproto.methods.base import Method
 from histoproto.model.network import Activations, PrototypeNetwork
@@ -64,16 +61,7 @@ class LPD(Method):
             if settings.similarity > 0:
                 losses["similarity"] = self._similarity(out, batch)
                 total = total + settings.similarity * losses["similarity"]
-        if "pasted" in batch:
-            losses["pixels"] = self.pixels(out.merged, batch["pasted"], batch["image"])
-            total = total + settings.mosaic * losses["pixels"]
         return losses | {"total": total}
-
-    def pixels(self, maps: tuple[Tensor, ...], labels: Tensor, image: Tensor) -> Tensor:
-        """Pixel loss of the fused class activation maps where a tissue is known and there is no glass."""
-        size = (maps[0].shape[-2], maps[0].shape[-1])
-        fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
-        return pixel_loss(fused, without_glass(labels, image))
 
     def _diversity(self, out: Activations, labels: Tensor) -> Tensor:
         regions = pseudo_regions(out.merged[-1].detach(), labels)

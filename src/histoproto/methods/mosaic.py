@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.inference.background import without_glass
+from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.lpd import LPD
@@ -40,9 +41,11 @@ class LPDWithMosaics(LPD):
     extras = frozenset({"mosaics"})
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
-        """See `Method.losses`: those of LPD and mosaics."""
+        """See `Method.losses`: those of LPD and pixels."""
         losses = super().losses(batch, progress)
         maps = self.network.class_maps(batch["mosaic"]).maps
-        pixels = self.pixels(maps, batch["mosaic_mask"], batch["mosaic"])
+        size = (maps[0].shape[-2], maps[0].shape[-1])
+        fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
+        pixels = pixel_loss(fused, without_glass(batch["mosaic_mask"], batch["mosaic"]))
         total = losses.pop("total") + self.settings.loss.mosaic * pixels
-        return {**losses, "mosaics": pixels, "total": total}
+        return {**losses, "pixels": pixels, "total": total}

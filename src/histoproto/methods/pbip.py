@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from histoproto.config import Settings
 from histoproto.data.dataset import PatchDataset
-from histoproto.data.pasting import single_tissue_patches
+from histoproto.data.mosaic import single_tissue_patches
 from histoproto.errors import DataError, SettingError
 from histoproto.methods.base import Method
 from histoproto.methods.lpd import LPD
@@ -51,14 +51,13 @@ class PBIP(LPD):
         """
         bank = self.network.bank.prototypes
         teacher = self.cached_teacher or self.teacher or Teacher(self.settings.loss.teacher)
-        for tissue, indices in single_tissue_patches(training.patches).items():
-            if not indices:
+        for tissue, patches in single_tissue_patches(training.patches).items():
+            if not patches:
                 raise DataError(
                     "pbip clusters patches that show a single tissue, and one of the tissues "
                     f"(number {tissue + 1} of {len(bank)}) has none; use lpd, which needs none"
                 )
-            alone = PatchDataset([training.patches[index] for index in indices], training.size)
-            embeddings = embed(teacher, alone)
+            embeddings = embed(teacher, PatchDataset(patches, training.size))
             centres = cosine_kmeans(embeddings, bank.shape[1], self.settings.seed)
             with torch.no_grad():
                 bank[tissue] = torch.from_numpy(centres).to(bank)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.losses.classification import classification_loss
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.base import Method

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from histoproto.data.sample import Sample
+from histoproto.data.dataset import Sample
 from histoproto.methods.base import Method
 from histoproto.model.network import Network
 from histoproto.training.selection import mean_average_precision, standard_error

@@ -221,7 +221,7 @@ def _material(data: Path, settings: Settings) -> _Material:
     if settings.data.validation_fraction > 0:
         training, held = hold_out(training, settings.data.validation_fraction, settings.seed)
     size = settings.data.patch_size or min(read_image(training[0].image).shape[:2])
-    augmentation = Augmentation(settings.data.stain_jitter, settings.seed, settings.data.pasted)
+    augmentation = Augmentation(settings.data.stain_jitter, settings.seed)
     if settings.data.validate_with == "masks" and not held:
         raise SettingError(
             "data.validate_with=masks chooses the checkpoint, but thresholds still need held-out patches; "
