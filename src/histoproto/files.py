@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from histoproto.errors import OutputError
+from histoproto.errors import HistoProtoError, OutputError
+
+
+@contextmanager
+def told_in_a_sentence(path: Path) -> Iterator[None]:
+    """Whatever keeps the block from writing `path` becomes an `OutputError`.
+
+    A library that writes by other means than Python's has an error of its own for a full disk.
+    """
+    try:
+        yield
+    except HistoProtoError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        if (full := os.strerror(errno.ENOSPC)) not in str(error):
+            raise
+        raise OutputError(f"{path} cannot be written: {full}") from error
 
 
 @contextmanager
@@ -21,11 +40,10 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     mark = f"{os.getpid()}-{secrets.token_hex(4)}"  # machines that share a folder may have processes of one number
     temporary = path.with_name(f".{path.stem}.{mark}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        with told_in_a_sentence(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # never written, already renamed, or its folder is none
             temporary.unlink()

@@ -26,7 +26,9 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folde
     report = check_data(folder)
     _print_report(report)
     if report.problems:
-        raise DataError(f"{folder}: {len(report.problems)} problems, listed above; training refuses such a folder")
+        count = len(report.problems)
+        problems = "one problem" if count == 1 else f"{count} problems"
+        raise DataError(f"{folder}: {problems}, listed above; training refuses such a folder")
 
 
 @app.command()

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file
 from torch import Tensor
 
-from histoproto.files import replace_atomically
+from histoproto.errors import OutputError
+from histoproto.files import replace_atomically, told_in_a_sentence
 
 LOSSES = ("classification", "diversity", "similarity", "total")
 
@@ -74,9 +75,14 @@ class Checkpoints(lightning.Callback):
 
     def _save(self, trainer: Any) -> None:
         temporary = self.resume_path.with_suffix(".partial")
-        trainer.save_checkpoint(temporary)  # all processes take part, one writes
-        if trainer.is_global_zero:
-            temporary.replace(self.resume_path)
+        try:
+            with told_in_a_sentence(self.resume_path):
+                trainer.save_checkpoint(temporary)  # all processes take part, one writes
+                if trainer.is_global_zero:
+                    temporary.replace(self.resume_path)
+        except OutputError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its step."""
