@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import PatchDataset, Sample
-from histoproto.losses.classification import balancing_weights
+from histoproto.losses.classification import balancing_weights, classification_loss
 from histoproto.model.network import Network, build_network
 from histoproto.model.teachers import Teacher
 
@@ -62,6 +62,10 @@ class Method(nn.Module):
         Returns:
             Scalars by name; `total` is what is minimised, the others are logged.
         """
+
+    def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The balanced classification loss of image logits of a single scale, B×C, against labels, B×C."""
+        return classification_loss((logits,), labels, (1.0,), self.balance)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups for AdamW, each with its `lr`; all alike unless a method says otherwise."""

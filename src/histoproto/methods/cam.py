@@ -11,7 +11,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from histoproto.data.dataset import Sample
-from histoproto.losses.classification import classification_loss
 from histoproto.methods.base import Method
 
 
@@ -24,5 +23,5 @@ class CAM(Method):
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`."""
         logits = self.network.class_maps(batch["image"]).logits
-        loss = classification_loss((logits,), batch["labels"], (1.0,), self.balance)
+        loss = self.classification(logits, batch["labels"])
         return {"classification": loss, "total": loss}

@@ -15,7 +15,6 @@ from torch import Tensor
 from histoproto.data.dataset import Sample
 from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
-from histoproto.losses.classification import classification_loss
 from histoproto.losses.pixel import pixel_loss, pseudo_mask
 from histoproto.methods.lpd import LPD
 from histoproto.model.network import Activations, ClassMaps, DecodedPrototypeNetwork
@@ -33,7 +32,7 @@ class LPDWithDecoder(LPD):
         out: Activations = self.network(image)
         losses = self.losses_of(out, batch, progress)
         decoded: ClassMaps = self.network.decoder(out.features)
-        own = classification_loss((decoded.logits,), labels, (1.0,), self.balance)
+        own = self.classification(decoded.logits, labels)
         if progress >= settings.loss.warmup:
             size = (image.shape[-2], image.shape[-1])
             with torch.no_grad():

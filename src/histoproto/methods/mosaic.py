@@ -11,7 +11,6 @@ from torch import Tensor
 from histoproto.data.dataset import Sample
 from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
-from histoproto.losses.classification import classification_loss
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.lpd import LPD
 from histoproto.methods.supervised import Supervised
@@ -27,7 +26,7 @@ class Mosaic(Supervised):
         count = len(batch["image"])
         out = self.network.class_maps(torch.cat([batch["image"], batch["mosaic"]]))
         pixels = pixel_loss(out.maps[0][count:], without_glass(batch["mosaic_mask"], batch["mosaic"]))
-        classes = classification_loss((out.logits[:count],), batch["labels"], (1.0,), self.balance)
+        classes = self.classification(out.logits[:count], batch["labels"])
         return {
             "classification": classes,
             "pixels": pixels,

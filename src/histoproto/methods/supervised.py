@@ -8,7 +8,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from histoproto.data.dataset import Sample
-from histoproto.losses.classification import classification_loss
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.base import Method
 
@@ -23,5 +22,5 @@ class Supervised(Method):
         """See `Method.losses`: pixels, classification and total."""
         out = self.network.class_maps(batch["image"])
         pixels = pixel_loss(out.maps[0], batch["mask"], self.balance[0].sqrt())
-        classes = classification_loss((out.logits,), batch["labels"], (1.0,), self.balance)
+        classes = self.classification(out.logits, batch["labels"])
         return {"classification": classes, "pixels": pixels, "total": pixels + classes}
