@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-METHODS = "lpd,lpd+decoder,lpd+mosaic,pbip,cam,supervised,lpd-published,lpd:2,lpd+decoder:2"
+METHODS = "lpd,lpd+decoder,lpd+mosaic,mosaic,pbip,cam,supervised,lpd-published,lpd:2,lpd+decoder:2"
 ROWS = (
     "pbip, first encoder: pbip training.second_stage_encoder=first",
     "lpd:2, new encoder: lpd:2 training.second_stage_encoder=pretrained",
