@@ -13,24 +13,6 @@ from histoproto.errors import HistoProtoError, OutputError
 
 
 @contextmanager
-def told_in_a_sentence(path: Path) -> Iterator[None]:
-    """Whatever keeps the block from writing `path` becomes an `OutputError`.
-
-    A library that writes by other means than Python's has an error of its own for a full disk.
-    """
-    try:
-        yield
-    except HistoProtoError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    except Exception as error:
-        if (full := os.strerror(errno.ENOSPC)) not in str(error):
-            raise
-        raise OutputError(f"{path} cannot be written: {full}") from error
-
-
-@contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, that becomes `path` when the block ends without an error.
 
@@ -40,10 +22,18 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     mark = f"{os.getpid()}-{secrets.token_hex(4)}"  # machines that share a folder may have processes of one number
     temporary = path.with_name(f".{path.stem}.{mark}.partial{path.suffix}")
     try:
-        with told_in_a_sentence(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except HistoProtoError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        # A library that writes by other means than Python's (safetensors) has an error of its own for a full disk.
+        if (full := os.strerror(errno.ENOSPC)) not in str(error):
+            raise
+        raise OutputError(f"{path} cannot be written: {full}") from error
     finally:
         with suppress(OSError):  # never written, already renamed, or its folder is none
             temporary.unlink()

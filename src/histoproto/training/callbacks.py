@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file
 from torch import Tensor
 
-from histoproto.errors import OutputError
-from histoproto.files import replace_atomically, told_in_a_sentence
+from histoproto.files import replace_atomically
 
 LOSSES = ("classification", "diversity", "similarity", "total")
 
@@ -74,15 +74,10 @@ class Checkpoints(lightning.Callback):
         self._save(trainer)
 
     def _save(self, trainer: Any) -> None:
-        temporary = self.resume_path.with_suffix(".partial")
-        try:
-            with told_in_a_sentence(self.resume_path):
-                trainer.save_checkpoint(temporary)  # all processes take part, one writes
-                if trainer.is_global_zero:
-                    temporary.replace(self.resume_path)
-        except OutputError:
-            temporary.unlink(missing_ok=True)
-            raise
+        # All processes take part, one writes.
+        writing = replace_atomically(self.resume_path) if trainer.is_global_zero else nullcontext(self.resume_path)
+        with writing as path:
+            trainer.save_checkpoint(path)
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its step."""
