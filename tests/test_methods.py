@@ -29,6 +29,7 @@ from histoproto.model.network import log_odds
 from histoproto.model.saving import load_model
 from histoproto.report.prototype_page import write_prototypes
 from histoproto.tissue import TissueSet
+from histoproto.training.callbacks import Checkpoints
 from histoproto.training.run import count_epochs, train
 
 TINY = [
@@ -368,3 +369,19 @@ def test_encoder_of_the_second_stage_is_that_of_the_first_or_a_new_one(
 def test_epochs_of_the_second_stage(more: dict[str, Any], epochs: int) -> None:
     training = TrainingSettings(**{"epochs": 8, "second_stage": True, **more})
     assert count_epochs(training, 100) == epochs
+
+
+def test_ctrl_c_in_training_stays_one_and_can_be_resumed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "on_validation_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, tmp_path / "run", settings_of("cam"))
+    signal.signal(signal.SIGINT, handler)  # Lightning has switched it off
+    assert not (tmp_path / "run" / "model.json").exists()
+    assert (train(data, tmp_path / "run", resume=True) / "model.json").exists()

@@ -328,7 +328,11 @@ def _fit(
     checkpoint = checkpoints.resume_path if resume and checkpoints.resume_path.exists() else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, loader, held, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, loader, held, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:  # how newer versions of Lightning end after Ctrl-C; older ones return
+            if not trainer.interrupted:
+                raise
     if trainer.interrupted:
         raise KeyboardInterrupt
     return trainer, module, checkpoints
