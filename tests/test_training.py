@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from histoproto.errors import ImageError, OutputError, RunError, SettingError, s
 from histoproto.model.saving import load_model
 from histoproto.tissue import TissueSet
 from histoproto.training.calibration import best_f1_threshold
-from histoproto.training.callbacks import Checkpoints
+from histoproto.training.callbacks import Checkpoints, WeightAveraging
 from histoproto.training.holdout import hold_out
 from histoproto.training.run import count_epochs, train
 from histoproto.training.selection import standard_error
@@ -34,7 +35,7 @@ TINY = [
     "training.epochs=4",
     "training.batch_size=4",
     "training.checkpoint_every=2",
-    "training.averaging=0.9",
+    "training.averaging=0.5",
     "data.validation_fraction=0.25",
     "data.workers=0",
     "loss.warmup=0.25",
@@ -126,6 +127,27 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, whole: Path, tmp_pa
         assert torch.equal(value, found[name]), name
     assert (resumed / "history.csv").read_text() == (whole / "history.csv").read_text()
     assert (resumed / "model.json").read_text() == (whole / "model.json").read_text()
+
+
+def test_saved_is_the_mean_of_the_last_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    rates: set[float] = set()
+    plain = WeightAveraging.on_train_batch_end
+
+    def watching(self: WeightAveraging, trainer: Any, module: Any, *rest: Any) -> None:
+        plain(self, trainer, module, *rest)
+        seen.append({name: value.clone().double() for name, value in module.method.network.state_dict().items()})
+        rates.add(trainer.optimizers[0].param_groups[0]["lr"])
+
+    monkeypatch.setattr(WeightAveraging, "on_train_batch_end", watching)
+    run = train(data, tmp_path / "run", load_settings(overrides=[*TINY, "data.validation_fraction=0"]))
+    saved = load_file(run / "model.safetensors")
+    assert len(seen) == 32
+    assert rates == {1e-3}
+    for name, value in saved.items():
+        if value.is_floating_point():
+            mean = sum(weights[name] for weights in seen[15:]) / 17  # after steps 16 … 32
+            torch.testing.assert_close(value.double(), mean, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_resuming_what_is_not_there_or_with_other_settings(data: Path, tmp_path: Path) -> None:

@@ -116,8 +116,11 @@ class TrainingSettings(_Group):
     """What the encoder of the second stage starts from: that of the first stage, or `model.weights` once more."""
     second_stage_epochs: Count | None = None
     """Epochs of the second stage; None: as many as the first has, or half as many if it goes on with its encoder."""
+    second_stage_averaging: Fraction = 0.5
+    """As `averaging`, in the second stage."""
     averaging: Fraction = 0.0
-    """Decay of the exponential moving average of the weights, which is what is saved; 0: none."""
+    """Part of the steps, the last ones, over which the weights are averaged; the learning rate then stays as it is, in
+    place of falling to zero, and the average is what is saved. 0: no averaging."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """`auto`: mixed bfloat16 on a GPU that has it, 32 bit elsewhere."""
     accelerator: str = "auto"

@@ -39,6 +39,8 @@ class Sample(TypedDict, total=False):
     """3×S×S RGB in [0, 1], put together from several patches; see `histoproto.data.mosaic`."""
     mosaic_mask: Tensor
     """S×S label map of the mosaic."""
+    known: Tensor
+    """S×S label map of an image that is itself a mosaic, −1 throughout one that is a patch."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,18 @@ class PatchDataset(Dataset[Sample]):
         image = torch.tensor(pixels).permute(2, 0, 1).float() / 255
         sample = Sample(image=dihedral(image, code), labels=torch.tensor(patch.labels, dtype=torch.float32))
         if self.teacher_maps is not None:
-            if self._features is None:  # opened in the process that reads it
-                self._features = np.load(self.teacher_maps, mmap_mode="r")
-            features = torch.from_numpy(np.array(self._features[index], dtype=np.float32))
-            sample["teacher"] = dihedral(features, code)
+            sample["teacher"] = dihedral(self.teacher_features(index), code)
         if self.read_label_map is not None:
             labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
             sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
         return sample
+
+    def teacher_features(self, index: int) -> Tensor:
+        """D×h×w, of a patch as it is."""
+        assert self.teacher_maps is not None
+        if self._features is None:  # opened in the process that reads it
+            self._features = np.load(self.teacher_maps, mmap_mode="r")
+        return torch.from_numpy(np.array(self._features[index], dtype=np.float32))
 
 
 def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -128,16 +134,27 @@ class StepSampler(Sampler[tuple[int, int]]):
         epochs: number of epochs.
         seed: of the order.
         rank, world: this process and the number of processes; they share each batch.
+        mosaics: part of each batch, its end, that mosaics replace (see `MixedDataset`).
 
     Yields (epoch, index), beginning at step `start`, which is how a run is resumed.
     """
 
-    def __init__(self, length: int, batch_size: int, epochs: int, seed: int = 0, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        epochs: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        mosaics: float = 0.0,
+    ):
         self.length, self.epochs, self.seed, self.rank, self.world = length, epochs, seed, rank, world
         self.steps_per_epoch = max(1, length // batch_size)
         self.local_batch = min(batch_size, length) // world
         if self.local_batch == 0:
             raise DataError(f"a batch of {min(batch_size, length)} patches cannot be shared among {world} processes")
+        self.patches = self.local_batch - round(mosaics * self.local_batch)
         self.start = 0
 
     @property
@@ -155,7 +172,8 @@ class StepSampler(Sampler[tuple[int, int]]):
             order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
             for step in range(skip, self.steps_per_epoch):
                 mine = order[step * batch : (step + 1) * batch][self.rank :: self.world]
-                yield from ((epoch, int(index)) for index in mine)
+                yield from ((epoch, int(index)) for index in mine[: self.patches])
+                yield from ((epoch, self.length + int(index)) for index in mine[self.patches :])
             skip = 0
 
 

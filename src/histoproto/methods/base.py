@@ -24,6 +24,7 @@ class Method(nn.Module):
         preset: settings that the method starts from in place of the general defaults, `{group: {key: value}}`.
         extras: what a batch holds besides images and image labels: `mosaics`, or `masks`, the pixel labels of the
             training patches.
+        replaced: part of the patches of each batch, its end, in whose place there are mosaics; see `MixedDataset`.
 
     Attributes:
         network: what is trained, saved and used for prediction.
@@ -36,6 +37,7 @@ class Method(nn.Module):
     architecture: ClassVar[Architecture]
     preset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extras: ClassVar[frozenset[Literal["mosaics", "masks"]]] = frozenset()
+    replaced: ClassVar[float] = 0.0
     network: Network
     balance: Tensor
 
@@ -56,7 +58,8 @@ class Method(nn.Module):
         """Losses of one batch.
 
         Args:
-            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, and the `extras`.
+            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, `known` B×S×S if
+                patches are `replaced`, and the `extras`.
             progress: part of the training steps done, in [0, 1).
 
         Returns:

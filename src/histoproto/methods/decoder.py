@@ -27,17 +27,40 @@ class LPDWithDecoder(LPD):
     network: DecodedPrototypeNetwork
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
-        """See `Method.losses`: those of LPD, decoder and total."""
-        image, labels, settings = batch["image"], batch["labels"], self.settings
+        """See `Method.losses`: those of LPD, decoder, total and, where there are mosaics, pixels."""
+        image, settings, weights = batch["image"], self.settings.loss, self.settings.inference.fusion_weights
+        patches = len(image) - _count_mosaics(batch)
+        real = Sample(**{name: value[:patches] for name, value in batch.items()})  # type: ignore[typeddict-item, index]
         out: Activations = self.network(image)
-        losses = self.losses_of(out, batch, progress)
+        shown = out.first(patches)
+        losses = self.losses_of(shown, real, progress)
+        total = losses.pop("total")
         decoded: ClassMaps = self.network.decoder(out.features)
-        own = self.classification(decoded.logits, labels)
-        if progress >= settings.loss.warmup:
-            size = (image.shape[-2], image.shape[-1])
-            with torch.no_grad():
-                fused = fuse_scales(out.merged, size, settings.inference.fusion_weights, "raw")
-                masks = without_glass(pseudo_mask(fused, labels), image)
-            own = own + pixel_loss(decoded.maps[0], masks, self.balance[0].sqrt())
-        total = losses.pop("total") + settings.loss.decoder * own
-        return {**losses, "decoder": own, "total": total}
+        own = self.classification(decoded.logits[:patches], real["labels"])
+        with torch.no_grad():
+            fused = fuse_scales(shown.merged, (image.shape[-2], image.shape[-1]), weights, "raw")
+            masks = pseudo_mask(fused, real["labels"] * (progress >= settings.warmup))  # none during the warm-up
+        if patches < len(image):
+            maps = [scale[patches:] for scale in out.merged]
+            known = without_glass(batch["known"][patches:], image[patches:])
+            losses["pixels"] = pixel_loss(
+                fuse_scales(maps, (maps[0].shape[-2], maps[0].shape[-1]), weights, "raw"), known
+            )
+            total = total + settings.mosaic * losses["pixels"]
+            masks = torch.cat([masks, known])
+        own = own + pixel_loss(decoded.maps[0], without_glass(masks, image), self.balance[0].sqrt())
+        return {**losses, "decoder": own, "total": total + settings.decoder * own}
+
+
+class LPDWithDecoderAndMosaics(LPDWithDecoder):
+    """The same on batches of which a third are mosaics, whose pixels both the prototypes' maps and the decoder learn.
+
+    Mosaics take the place of patches, so a step costs no more; the other losses see the patches alone.
+    """
+
+    replaced = 1 / 3
+
+
+def _count_mosaics(batch: Sample) -> int:
+    """Mosaics are at the end of a batch, and known."""
+    return int((batch["known"].flatten(1).amax(dim=1) >= 0).sum()) if "known" in batch else 0

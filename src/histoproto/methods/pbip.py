@@ -34,7 +34,7 @@ class PBIP(LPD):
     preset: ClassVar = {
         "model": {"prototypes": 3, "merge": "mean", "pooling": "mean"},
         "loss": {"diversity": 0.0},
-        "training": {"second_stage": True, "second_stage_encoder": "pretrained"},
+        "training": {"second_stage": True, "second_stage_encoder": "pretrained", "second_stage_averaging": 0.0},
     }
 
     def __init__(self, settings: Settings, frequency: Tensor):

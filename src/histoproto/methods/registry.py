@@ -8,7 +8,7 @@ from histoproto.config import Presets, Settings
 from histoproto.errors import SettingError
 from histoproto.methods.base import Method
 from histoproto.methods.cam import CAM
-from histoproto.methods.decoder import LPDWithDecoder
+from histoproto.methods.decoder import LPDWithDecoder, LPDWithDecoderAndMosaics
 from histoproto.methods.lpd import LPD, PublishedLPD
 from histoproto.methods.mosaic import LPDWithMosaics, Mosaic
 from histoproto.methods.pbip import PBIP
@@ -18,6 +18,7 @@ METHODS: dict[str, type[Method]] = {
     "lpd": LPD,
     "lpd-published": PublishedLPD,
     "lpd+decoder": LPDWithDecoder,
+    "lpd+decoder+mosaic": LPDWithDecoderAndMosaics,
     "lpd+mosaic": LPDWithMosaics,
     "pbip": PBIP,
     "cam": CAM,

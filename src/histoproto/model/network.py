@@ -59,6 +59,10 @@ class Activations(NamedTuple):
     features: tuple[Tensor, ...]
     """F_s: B×C_s×H_s×W_s."""
 
+    def first(self, count: int) -> Activations:
+        """Those of the first images of the batch."""
+        return Activations(*(tuple(each[:count] for each in scales) for scales in self))
+
 
 class PrototypeNetwork(Network):
     """Encoder and prototype bank (LPD).

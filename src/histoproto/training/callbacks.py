@@ -21,11 +21,11 @@ LOSSES = ("classification", "diversity", "similarity", "total")
 
 
 class WeightAveraging(lightning.Callback):
-    """Updates the moving average of the weights; comes before whatever writes a checkpoint."""
+    """Takes the weights into their average once that has begun; comes before whatever writes a checkpoint."""
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After each step."""
-        if module.averaged is not None:
+        if module.averaged is not None and trainer.global_step >= module.averaged_from:
             module.averaged.update_parameters(module.method.network)
 
 

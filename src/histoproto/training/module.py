@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from histoproto.data.dataset import Sample
 from histoproto.methods.base import Method
@@ -18,7 +18,11 @@ from histoproto.training.selection import mean_average_precision, standard_error
 
 
 class TrainingModule(lightning.LightningModule):
-    """Optimises a method's total loss with AdamW and a linear decay to zero, and validates on image labels.
+    """Optimises a method's total loss with AdamW and validates on image labels.
+
+    The learning rate falls linearly to zero; or it stays, and the weights of the last steps are averaged (Izmailov et
+    al., *Averaging weights leads to wider optima and better generalization*, UAI 2018), and the statistics of batch
+    normalisation with them.
 
     Args:
         method: network and losses.
@@ -32,10 +36,10 @@ class TrainingModule(lightning.LightningModule):
         self.method = method.to(memory_format=torch.channels_last)
         self.strict_loading = False  # frozen teachers are not part of a checkpoint
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
-        decay = method.settings.training.averaging
-        self.averaged = (
-            AveragedModel(method.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
-        )
+        training = method.settings.training
+        part = training.second_stage_averaging if training.second_stage else training.averaging
+        self.averaged_from = (1 - part) * total_steps
+        self.averaged = AveragedModel(method.network, use_buffers=True) if part else None
         if self.averaged is not None:
             self.averaged.requires_grad_(False)  # else several processes would wait for its gradients
         self.held_out_groups = held_out_groups
@@ -44,14 +48,16 @@ class TrainingModule(lightning.LightningModule):
     @property
     def final_network(self) -> Network:
         """The weights to validate and save: the average, where there is one."""
-        if self.averaged is None:
+        if self.averaged is None or self.averaged.n_averaged == 0:
             return self.method.network
         return cast(Network, self.averaged.module)
 
     def configure_optimizers(self) -> Any:
-        """AdamW; learning rates fall linearly (poly power 1) to zero over all steps."""
+        """AdamW; learning rates fall linearly (poly power 1) to zero over all steps, unless weights are averaged."""
         training = self.method.settings.training
         optimiser = torch.optim.AdamW(self.method.parameter_groups(), weight_decay=training.weight_decay)
+        if self.averaged is not None:
+            return optimiser
         total = self.total_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(0.0, 1 - step / total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -29,7 +29,7 @@ from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader,
 from histoproto.data.fingerprint import fingerprint
 from histoproto.data.images import read_image, read_mask
 from histoproto.data.layouts import DataFolder, Patch, open_data
-from histoproto.data.mosaic import MosaicDataset
+from histoproto.data.mosaic import MixedDataset, MosaicDataset
 from histoproto.errors import DataError, HistoProtoError, RunError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.methods.base import Method
@@ -238,8 +238,10 @@ def _material(data: Path, settings: Settings) -> _Material:
 
 def _with_extras(plain: PatchDataset, settings: Settings, tissues: TissueSet) -> PatchDataset:
     """The training patches with whatever else the method learns from."""
-    extras = method_class(settings).extras
-    if "masks" in extras and not settings.training.second_stage:
+    method = method_class(settings)
+    if method.replaced:
+        return MixedDataset(plain, tissues.names)
+    if "masks" in method.extras and not settings.training.second_stage:
         missing = [patch.image.name for patch in plain.patches if patch.mask is None]
         if missing:
             raise DataError(
@@ -247,7 +249,7 @@ def _with_extras(plain: PatchDataset, settings: Settings, tissues: TissueSet) ->
                 f"patches have no mask (the first is {missing[0]}); `histoproto data cut --train-masks` writes them"
             )
         plain.read_label_map = partial(_true_mask, tissues=tissues)
-    return MosaicDataset(plain, tissues.names) if "mosaics" in extras else plain
+    return MosaicDataset(plain, tissues.names) if "mosaics" in method.extras else plain
 
 
 def _true_mask(patch: Patch, tissues: TissueSet) -> NDArray[np.uint8]:
@@ -273,7 +275,8 @@ def _fit(
     epochs = count_epochs(training, len(material.training))
 
     def sampler_of(rank: int, world: int) -> StepSampler:
-        return StepSampler(len(material.training), training.batch_size, epochs, settings.seed, rank, world)
+        patches = len(material.training)
+        return StepSampler(patches, training.batch_size, epochs, settings.seed, rank, world, method.replaced)
 
     plan = sampler_of(0, 1)
     callbacks: list[lightning.Callback] = [WeightAveraging()]
