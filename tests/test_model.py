@@ -18,7 +18,7 @@ from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.errors import RunError, SettingError, WeightsError
 from histoproto.model.atrous import PhasedConv2d, phase_dilated_convolutions
 from histoproto.model.encoders import TimmEncoder, build_encoder
-from histoproto.model.network import PrototypeNetwork
+from histoproto.model.network import DecodedPrototypeNetwork, PrototypeNetwork
 from histoproto.model.prototypes import cosine_maps, merge_prototypes, pool_maps
 from histoproto.model.saving import ModelCard, load_model, save_model
 from histoproto.model.teachers import Teacher
@@ -283,6 +283,18 @@ def test_network_shapes_and_logit_scale() -> None:
     assert logits.abs().max() <= 1 / 0.07 + 1e-4
     network.bank.log_scales.data += 10 * math.log(10)
     assert network.bank.scales().max() == 100
+
+
+def test_decoder_and_prototypes_decide_together_what_is_there() -> None:
+    torch.manual_seed(0)
+    settings = ModelSettings(encoder="test_efficientnet", weights=None, prototypes=3, dimension=16)
+    network = DecodedPrototypeNetwork(settings, 4).eval()
+    x = torch.rand(2, 3, 64, 64)
+    out, found = network(x), network.class_maps(x)
+    decoded = network.decoder(out.features)
+    torch.testing.assert_close(found.maps, decoded.maps)
+    torch.testing.assert_close(found.logits, (decoded.logits + out.logits[-1]) / 2)
+    torch.testing.assert_close(network.prototype_maps(x), out.maps[-1])
 
 
 def test_teacher_is_frozen_and_differentiable_in_its_input() -> None:

@@ -100,8 +100,11 @@ class PrototypeNetwork(Network):
     @torch.no_grad()
     def prototype_maps(self, x: Tensor) -> Tensor:
         """Activation maps of the single prototypes at scale 4: B×C×K×H_4×W_4 (cosines times tau)."""
-        maps: Tensor = self(x).maps[-1]
-        return maps
+        return self.last_maps(self.encoder(x))
+
+    def last_maps(self, features: Sequence[Tensor]) -> Tensor:
+        """A_4 alone, of the features of all scales: B×C×K×H_4×W_4."""
+        return self.bank.scales()[-1] * cosine_maps(features[-1], self.bank.project()[-1])
 
 
 class LinearNetwork(Network):
@@ -183,9 +186,10 @@ class DecodedPrototypeNetwork(PrototypeNetwork):
 
     def class_maps(self, x: Tensor) -> ClassMaps:
         """Pixel logits of the decoder, B×C×H_2×W_2, and the mean of its image logits and the prototypes'."""
-        out: Activations = self(x)
-        decoded: ClassMaps = self.decoder(out.features)
-        return ClassMaps(decoded.maps, (decoded.logits + out.logits[-1]) / 2)
+        features = self.encoder(x)
+        decoded: ClassMaps = self.decoder(features)
+        logits = pool_maps(merge_prototypes(self.last_maps(features), self.settings.merge), self.settings.pooling)
+        return ClassMaps(decoded.maps, (decoded.logits + logits) / 2)
 
 
 def log_odds(logits: Tensor) -> Tensor:
