@@ -13,8 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-METHODS = "lpd,lpd+decoder,lpd+mosaic,mosaic,pbip,cam,supervised,lpd-published,lpd:2,lpd+decoder:2"
+METHODS = (
+    "lpd,lpd+decoder,lpd+mosaic,lpd+decoder+mosaic,mosaic,pbip,cam,supervised,lpd-published,"
+    "lpd:2,lpd+decoder:2,lpd+decoder+mosaic:2"
+)
 ROWS = (
+    "pbip, averaged: pbip training.second_stage_averaging=0.5",
     "pbip, first encoder: pbip training.second_stage_encoder=first",
     "lpd:2, new encoder: lpd:2 training.second_stage_encoder=pretrained",
     "lpd+mosaic:2, new encoder: lpd+mosaic:2 training.second_stage_encoder=pretrained",
