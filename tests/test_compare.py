@@ -327,6 +327,14 @@ def test_rows_of_a_chart_stand_where_their_values_are() -> None:
     assert svg.get("aria-label") == "x & y"
 
 
+def test_a_chart_leaves_room_for_long_labels() -> None:
+    label = "lpd+mosaic:2, new encoder"
+    svg = ElementTree.fromstring(row_chart([ChartRow(label, (1.0, 3.0))], "x"))
+    (found,) = [float(str(text.get("x"))) for text in svg.iter("text") if text.text == label]
+    assert found >= 7.5 * len(label)  # a letter of the page is about so wide
+    assert all(float(str(line.get("x1"))) > found for line in svg.iter("line"))
+
+
 def test_the_page_shows_every_method_beside_the_same_images(
     comparison: tuple[Plan, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,9 @@ from markupsafe import Markup, escape
 
 from histoproto.report.charts import ticks
 
-WIDTH, LEFT, RIGHT, STEP, TOP, BOTTOM = 760.0, 150.0, 20.0, 26.0, 6.0, 24.0
+WIDTH, RIGHT, STEP, TOP, BOTTOM = 760.0, 20.0, 26.0, 6.0, 24.0
+LEFT, LETTER = 150.0, 8.0
+"""Room for labels: this much, or more for long ones at so much a letter."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,11 @@ def row_chart(rows: Sequence[ChartRow], name: str, zero: bool = False) -> Markup
     for row in rows:
         values += [*row.dots, *([] if row.mean is None else [row.mean]), *(row.interval or ())]
     axis = ticks(min(values), max(values), 6)
+    left = min(WIDTH / 2, max(LEFT, 16 + LETTER * max(len(row.label) for row in rows)))
     height = TOP + STEP * len(rows) + BOTTOM + 14
 
     def place(value: float) -> float:
-        return LEFT + (value - axis[0]) / (axis[-1] - axis[0]) * (WIDTH - LEFT - RIGHT)
+        return left + (value - axis[0]) / (axis[-1] - axis[0]) * (WIDTH - left - RIGHT)
 
     def line(first: float, second: float, v: float, style: str, reach: float = 0.0) -> str:
         return f'<line class="{style}" x1="{first:.1f}" x2="{second:.1f}" y1="{v - reach:.1f}" y2="{v + reach:.1f}"/>'
@@ -51,12 +54,12 @@ def row_chart(rows: Sequence[ChartRow], name: str, zero: bool = False) -> Markup
         u = place(value)
         parts.append(f'<line class="{style}" x1="{u:.1f}" x2="{u:.1f}" y1="{TOP}" y2="{bottom:.1f}"/>')
         parts.append(f'<text x="{u:.1f}" y="{bottom + 15:.1f}" text-anchor="middle">{value:g}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH) / 2:.1f}" y="{bottom + 32:.1f}" text-anchor="middle">{escape(name)}</text>')
+    parts.append(f'<text x="{(left + WIDTH) / 2:.1f}" y="{bottom + 32:.1f}" text-anchor="middle">{escape(name)}</text>')
     for i, row in enumerate(rows):
         v = TOP + STEP * (i + 0.5)
         parts.append(f'<g class="{row.style or "plain"}"><title>{escape(_words(row))}</title>')
         parts.append(
-            f'<text class="label" x="{LEFT - 12}" y="{v + 4:.1f}" text-anchor="end">{escape(row.label)}</text>'
+            f'<text class="label" x="{left - 12:.1f}" y="{v + 4:.1f}" text-anchor="end">{escape(row.label)}</text>'
         )
         if row.interval:
             low, high = row.interval
