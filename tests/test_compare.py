@@ -312,6 +312,20 @@ def test_only_what_is_not_finished_is_run(
     assert len(ran) == 4
 
 
+def test_a_narrow_terminal_cuts_no_figure_off(
+    comparison: tuple[Plan, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out = comparison
+    monkeypatch.setenv("COLUMNS", "60")
+    command = ["compare", str(data), "--out", str(out), "--table-only", "--no-pictures"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    with (out / "comparison.md").open(encoding="utf-8") as file:
+        row = next(line for line in file if line.startswith("| lpd:2 |")).split("|")
+    assert row[3].split()[0] in result.output  # mean and deviation may be on two lines
+    assert row[3].split()[2] in result.output
+
+
 def test_rows_of_a_chart_stand_where_their_values_are() -> None:
     rows = [ChartRow("a<b", (1.0, 3.0), 2.0), ChartRow("c", (-1.5,), None, (-2.0, 1.0), "worse")]
     svg = ElementTree.fromstring(row_chart(rows, "x & y", zero=True))

@@ -80,11 +80,12 @@ def _short(found: Comparison) -> Table:
     from histoproto.compare.table import difference_words
 
     title = f"{found.protocol or 'no run is finished'}; mean ± standard deviation over seeds, in %"
+    title += f"; differences to {found.plan.reference}"
     table = Table(title=title, title_justify="left", caption="\n".join(found.notes), caption_justify="left", box=None)
     table.add_column("method", no_wrap=True)
     places = [i for i, column in enumerate(found.columns) if column.key in SHOWN]
-    for heading in ("seeds", *(found.columns[i].heading for i in places), f"to {found.plan.reference}"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("seeds", *(found.columns[i].heading for i in places), "difference"):
+        table.add_column(heading, justify="right", overflow="fold")  # rather two lines than a figure cut off
     words = {one.label: "{} ({})".format(*difference_words(one)) for one in found.differences}
     for row in found.rows:
         table.add_row(row.label, str(row.seeds), *(str(row.cells[i]) for i in places), words.get(row.label, ""))
