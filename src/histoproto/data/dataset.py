@@ -99,18 +99,19 @@ class PatchDataset(Dataset[Sample]):
         image = torch.tensor(pixels).permute(2, 0, 1).float() / 255
         sample = Sample(image=dihedral(image, code), labels=torch.tensor(patch.labels, dtype=torch.float32))
         if self.teacher_maps is not None:
-            sample["teacher"] = dihedral(self.teacher_features(index), code)
+            features = torch.from_numpy(np.array(self.teacher_features()[index], dtype=np.float32))
+            sample["teacher"] = dihedral(features, code)
         if self.read_label_map is not None:
             labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
             sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
         return sample
 
-    def teacher_features(self, index: int) -> Tensor:
-        """D×h×w, of a patch as it is."""
+    def teacher_features(self) -> NDArray[np.float16]:
+        """Those of all patches as they are, N×D×h×w, on disk."""
         assert self.teacher_maps is not None
         if self._features is None:  # opened in the process that reads it
             self._features = np.load(self.teacher_maps, mmap_mode="r")
-        return torch.from_numpy(np.array(self._features[index], dtype=np.float32))
+        return self._features
 
 
 def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

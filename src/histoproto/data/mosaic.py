@@ -116,7 +116,7 @@ class MixedDataset(PatchDataset):
         image, known = self.mosaics.draw(epoch, index)
         sample = Sample(image=image, known=known, labels=torch.zeros(len(self.patches[0].labels or ())))
         if self.teacher_maps is not None:
-            sample["teacher"] = torch.zeros(self.teacher_features(0).shape)
+            sample["teacher"] = torch.zeros(self.teacher_features().shape[1:])
         return sample
 
 

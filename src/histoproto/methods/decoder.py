@@ -41,11 +41,8 @@ class LPDWithDecoder(LPD):
             fused = fuse_scales(shown.merged, (image.shape[-2], image.shape[-1]), weights, "raw")
             masks = pseudo_mask(fused, real["labels"] * (progress >= settings.warmup))  # none during the warm-up
         if patches < len(image):
-            maps = [scale[patches:] for scale in out.merged]
-            known = without_glass(batch["known"][patches:], image[patches:])
-            losses["pixels"] = pixel_loss(
-                fuse_scales(maps, (maps[0].shape[-2], maps[0].shape[-1]), weights, "raw"), known
-            )
+            known = batch["known"][patches:]
+            losses["pixels"] = self.mosaic_loss([scale[patches:] for scale in out.merged], known, image[patches:])
             total = total + settings.mosaic * losses["pixels"]
             masks = torch.cat([masks, known])
         own = own + pixel_loss(decoded.maps[0], without_glass(masks, image), self.balance[0].sqrt())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -9,8 +10,11 @@ from torch import Tensor
 from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import Sample
 from histoproto.errors import SettingError
+from histoproto.inference.background import without_glass
+from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
 from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
+from histoproto.losses.pixel import pixel_loss
 from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
 from histoproto.methods.base import Method
 from histoproto.model.network import Activations, PrototypeNetwork
@@ -62,6 +66,18 @@ class LPD(Method):
                 losses["similarity"] = self._similarity(out, batch)
                 total = total + settings.similarity * losses["similarity"]
         return losses | {"total": total}
+
+    def mosaic_loss(self, maps: Sequence[Tensor], known: Tensor, mosaics: Tensor) -> Tensor:
+        """Pixel loss of class activation maps, fused as for inference, on mosaics without their glass.
+
+        Args:
+            maps: class activation maps of scales 2, 3, 4.
+            known: label maps of the mosaics, B×S×S.
+            mosaics: B×3×S×S.
+        """
+        size = (maps[0].shape[-2], maps[0].shape[-1])
+        fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
+        return pixel_loss(fused, without_glass(known, mosaics))
 
     def _diversity(self, out: Activations, labels: Tensor) -> Tensor:
         regions = pseudo_regions(out.merged[-1].detach(), labels)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from histoproto.data.dataset import Sample
 from histoproto.inference.background import without_glass
-from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.lpd import LPD
 from histoproto.methods.supervised import Supervised
@@ -43,8 +42,6 @@ class LPDWithMosaics(LPD):
         """See `Method.losses`: those of LPD and pixels."""
         losses = super().losses(batch, progress)
         maps = self.network.class_maps(batch["mosaic"]).maps
-        size = (maps[0].shape[-2], maps[0].shape[-1])
-        fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
-        pixels = pixel_loss(fused, without_glass(batch["mosaic_mask"], batch["mosaic"]))
+        pixels = self.mosaic_loss(maps, batch["mosaic_mask"], batch["mosaic"])
         total = losses.pop("total") + self.settings.loss.mosaic * pixels
         return {**losses, "pixels": pixels, "total": total}
