@@ -22,7 +22,7 @@ import numpy as np
 from histoproto.data.phantom import TISSUES, phantom_region
 from histoproto.data.phantom_slide import draw_slide
 from histoproto.slides.export import slide_areas, write_areas, write_geojson, write_ome_tiff, write_overview
-from histoproto.slides.raster import LabelRaster
+from histoproto.slides.labelling.raster import LabelRaster
 
 MPP, SIDE = 0.5, 2048
 

@@ -27,8 +27,10 @@ from histoproto.data.phantom_slide import draw_slide
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.network import PrototypeNetwork
 from histoproto.model.saving import ModelCard
-from histoproto.slides.segment import SlideOptions, SlideTask, segment_slide
-from histoproto.training.record import peak_memory_mib
+from histoproto.record import peak_memory_mib
+from histoproto.slides.options import SlideOptions
+from histoproto.slides.segment import segment_slide
+from histoproto.slides.task import SlideTask
 
 TILE, STEP, ISLAND = 256, 4, 4
 """Pixels of a tile; from one level to the next; tiles along the side of an island."""

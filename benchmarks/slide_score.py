@@ -23,9 +23,12 @@ from histoproto.data.phantom import TISSUES
 from histoproto.evaluation.confusion import confusion_matrix, scores
 from histoproto.evaluation.protocols import evaluate
 from histoproto.inference.segmenter import Segmenter
+from histoproto.slides.options import SlideOptions
 from histoproto.slides.phantom import write_phantom_slide
-from histoproto.slides.reader import SlideReader, open_slide
-from histoproto.slides.segment import SlideOptions, SlideTask, segment_slide
+from histoproto.slides.reading.opening import open_slide
+from histoproto.slides.reading.protocol import SlideReader
+from histoproto.slides.segment import segment_slide
+from histoproto.slides.task import SlideTask
 
 
 def main() -> None:

@@ -23,12 +23,14 @@ import torch
 
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
-from histoproto.slides.job import Job
+from histoproto.slides.labelling.plan import CELL
+from histoproto.slides.many.job import Job
+from histoproto.slides.many.processes import in_turn
+from histoproto.slides.options import SlideOptions
 from histoproto.slides.phantom import write_phantom_slide
-from histoproto.slides.plan import CELL
-from histoproto.slides.processes import in_turn
-from histoproto.slides.reader import open_slide
-from histoproto.slides.segment import RECORD_FILE, SlideOptions, SlideTask
+from histoproto.slides.reading.opening import open_slide
+from histoproto.slides.segment import RECORD_FILE
+from histoproto.slides.task import SlideTask
 from slide_memory import untrained
 
 KEPT = 256

@@ -25,9 +25,11 @@ from torch import Tensor
 from histoproto.inference.fusion import fuse_scales
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
+from histoproto.record import peak_memory_mib
+from histoproto.slides.options import SlideOptions
 from histoproto.slides.phantom import write_phantom_slide
-from histoproto.slides.segment import SlideOptions, SlideTask, segment_slide
-from histoproto.training.record import peak_memory_mib
+from histoproto.slides.segment import segment_slide
+from histoproto.slides.task import SlideTask
 from slide_memory import untrained
 
 BATCH = 8

@@ -58,3 +58,21 @@ def tiny_run(folder: Path, mpp: float | None = None, patch_size: int = 64) -> Pa
     card = colour_card(patch_size, mpp).model_copy(update={"model": settings})
     save_model(folder, PrototypeNetwork(settings, len(TISSUES)), card)
     return folder
+
+
+def card_of(settings: ModelSettings, tissues: TissueSet) -> ModelCard:
+    """The card of a network with these settings, patches of 64 px, 0.5 µm/px."""
+    return ModelCard(
+        method="lpd",
+        model=settings,
+        inference=InferenceSettings(),
+        classes=tissues.to_dict(),
+        patch_size=64,
+        mpp=0.5,
+        thresholds=(0.5,) * len(tissues),
+        calibrated_on="nothing",
+        checkpoint="last",
+        normalisation={"mean": [0.5] * 3, "std": [0.5] * 3},
+        encoder_licence="none",
+        training_data={},
+    )

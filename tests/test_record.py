@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from histoproto.training.record import peak_memory_mib
+from histoproto.record import peak_memory_mib
 
-CHILD = "from histoproto.training.record import peak_memory_mib; print(peak_memory_mib())"
+CHILD = "from histoproto.record import peak_memory_mib; print(peak_memory_mib())"
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of one program")

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from histoproto.data.check import DataReport
     from histoproto.data.cut import CutReport
-    from histoproto.slides.annotated import AnnotatedSlides
+    from histoproto.slides.patches.annotated import AnnotatedSlides
 
 app = typer.Typer(help="Check, cut and draw data folders.", no_args_is_help=True)
 
@@ -108,7 +108,7 @@ def cut(
         settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp, train_masks)
         tissues, openers = masked_regions(regions, settings.factor)
     else:
-        from histoproto.slides.annotated import find_annotated
+        from histoproto.slides.patches.annotated import find_annotated
 
         if mpp is None:
             raise SettingError(f"{regions} has no folder img/, and slides are cut at a chosen scale: give --mpp")
@@ -154,8 +154,8 @@ def tiles(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same tiles.")] = 0,
 ) -> None:
     """Cut tiles with tissue for a person to label: fill in 0 and 1 in labels.csv, and it is a folder to train on."""
-    from histoproto.slides.tasks import find_slides
-    from histoproto.slides.unlabelled import TileSettings, cut_tiles
+    from histoproto.slides.many.tasks import find_slides
+    from histoproto.slides.patches.unlabelled import TileSettings, cut_tiles
     from histoproto.tissue import TissueSet
 
     classes = TissueSet.of(*(name.strip() for name in tissues.split(",")))

@@ -78,10 +78,10 @@ def segment(
     from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
     from histoproto.errors import DataError
-    from histoproto.slides.batch import segment_slides
-    from histoproto.slides.job import Outcome
-    from histoproto.slides.segment import SlideOptions
-    from histoproto.slides.tasks import find_slides
+    from histoproto.slides.many.batch import segment_slides
+    from histoproto.slides.many.job import Outcome
+    from histoproto.slides.many.tasks import find_slides
+    from histoproto.slides.options import SlideOptions
 
     tasks = find_slides(slides, mpp, regions)
     options = SlideOptions(

@@ -17,7 +17,7 @@ from histoproto.evaluation.confusion import Matrix
 from histoproto.evaluation.protocols import load_metrics
 from histoproto.model.saving import CARD_FILE, load_card
 from histoproto.report.protocols import meaning
-from histoproto.training.run import CONFIG_FILE, RECORD_FILE
+from histoproto.training.folder import CONFIG_FILE, RECORD_FILE
 
 ORACLE = "labels=oracle"
 

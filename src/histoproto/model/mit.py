@@ -13,7 +13,7 @@ from torch import Tensor
 
 from histoproto import hub
 from histoproto.errors import SettingError, WeightsError
-from histoproto.model.encoders import RANDOM_LICENCE, Encoder
+from histoproto.model.encoder import RANDOM_LICENCE, Encoder
 from histoproto.model.weights import MIT_LICENCE, NO_HUB, read_state_dict
 
 _DEPTHS = {

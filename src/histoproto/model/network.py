@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from histoproto.config import ModelSettings
-from histoproto.model.encoders import Encoder, build_encoder
+from histoproto.model.encoder import Encoder
+from histoproto.model.encoders import build_encoder
 from histoproto.model.prototypes import Merge, PrototypeBank, cosine_maps, merge_prototypes, pool_maps
 
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from histoproto.errors import WeightsError
-from histoproto.model.encoders import Encoder, TimmEncoder, build_encoder
+from histoproto.model.encoder import Encoder
+from histoproto.model.encoders import build_encoder
+from histoproto.model.timm_encoder import TimmEncoder
 from histoproto.model.weights import OFFLINE_ENCODER
 
 SOURCES = ("hf-hub:", "local-dir:")

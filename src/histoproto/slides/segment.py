@@ -8,93 +8,32 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
-from histoproto.config import InferenceSettings
 from histoproto.data.staging import new_folder, refuse_if_filled
-from histoproto.errors import SettingError
-from histoproto.inference.background import Background
-from histoproto.inference.fusion import Fusion
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
-from histoproto.inference.settings import change_settings
-from histoproto.model.saving import ModelCard
+from histoproto.record import environment, now, peak_memory_mib, write_record
 from histoproto.slides.export import (
     ProbabilityWriter,
-    Region,
-    read_geojson,
     slide_areas,
     write_areas,
     write_geojson,
     write_ome_tiff,
     write_overview,
 )
-from histoproto.slides.export.geojson import MINIMUM_AREA_UM2
-from histoproto.slides.labels import SlideLabeller
-from histoproto.slides.plan import CELL, plan_windows
-from histoproto.slides.raster import LabelRaster
-from histoproto.slides.reader import Pixels, open_slide, require_mpp
-from histoproto.slides.scope import OVERVIEW_SIDE, find_scope, is_image
+from histoproto.slides.labelling.labels import SlideLabeller
+from histoproto.slides.labelling.plan import CELL, plan_windows
+from histoproto.slides.labelling.raster import LabelRaster
+from histoproto.slides.labelling.scope import OVERVIEW_SIDE, find_scope, is_image
+from histoproto.slides.labelling.tiles import default_readers
+from histoproto.slides.options import SlideOptions
+from histoproto.slides.reading.opening import open_slide, require_mpp
+from histoproto.slides.reading.protocol import Pixels
+from histoproto.slides.regions.geojson import Region, read_geojson
 from histoproto.slides.steps import finish
-from histoproto.slides.tiles import default_readers
+from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
-from histoproto.training.record import environment, now, peak_memory_mib, write_record
 
 RECORD_FILE, PROBABILITIES_FILE = "record.json", "probabilities.zarr"
-
-
-@dataclass(frozen=True)
-class SlideTask:
-    """A slide to be segmented."""
-
-    path: Path
-    mpp: float | None = None
-    """µm/px of its level 0, instead of what the file says."""
-    regions: Path | None = None
-    """What of it: GeoJSON as QuPath writes it, or a mask image; None: its tissue."""
-
-
-@dataclass(frozen=True)
-class SlideOptions:
-    """How slides are segmented; None: as the model was saved."""
-
-    crf: bool | None = None
-    views: Literal[1, 6] | None = None
-    fusion: Fusion | None = None
-    background: Background | None = None
-    fast: bool = False
-    """Compute in half precision, as `Segmenter.load` does."""
-    model_mpp: float | None = None
-    """µm/px of the model, for one that does not know it."""
-    overlap: float = 0.5
-    """Share of a window's side that it has in common with the next."""
-    batch_size: int | None = None
-    """Windows that go through the network together; None: 8 on a processor, whose cache they must fit, 64 on a GPU."""
-    readers: int | None = None
-    """Threads that read; None: half of the cores."""
-    probabilities: bool = False
-    """Write `probabilities.zarr`, on a grid of 8 × 8 pixels: that of the finest activation map."""
-    min_area_um2: float = MINIMUM_AREA_UM2
-    """Smaller specks are left out of the outlines."""
-    tolerance_um: float | None = None
-    """How much outlines are simplified; 0: not at all; None: by a pixel of the label map."""
-    gzip: bool = False
-    """Compress the outlines."""
-
-    def settings(self, defaults: InferenceSettings) -> InferenceSettings:
-        """The settings for inference, given those of the model."""
-        given = {name: getattr(self, name) for name in ("crf", "views", "fusion", "background")}
-        return change_settings(defaults, **{name: value for name, value in given.items() if value is not None})
-
-    def scale(self, card: ModelCard) -> float:
-        """The µm/px at which slides are read: the model's.
-
-        Raises:
-            SettingError: nobody knows.
-        """
-        mpp = self.model_mpp or card.mpp
-        if mpp is None:
-            raise SettingError("the model does not know at how many µm/px it was trained; give it with --model-mpp")
-        return mpp
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is written about a segmented slide: pure functions of a label raster, one file each."""
 
 from histoproto.slides.export.areas import AreaRow, read_areas, slide_areas, write_areas
-from histoproto.slides.export.geojson import Region, read_geojson, write_geojson
+from histoproto.slides.export.geojson import write_geojson
 from histoproto.slides.export.ome_tiff import write_ome_tiff
 from histoproto.slides.export.overview import write_overview
 from histoproto.slides.export.probabilities import ProbabilityWriter, read_probabilities
@@ -11,9 +11,7 @@ __all__ = [
     "AreaRow",
     "Failure",
     "ProbabilityWriter",
-    "Region",
     "read_areas",
-    "read_geojson",
     "read_probabilities",
     "slide_areas",
     "write_areas",

@@ -12,9 +12,9 @@ import numpy as np
 import shapely
 
 from histoproto.files import replace_atomically
-from histoproto.slides.export.geojson import Region
-from histoproto.slides.polygons import fill_polygons
-from histoproto.slides.raster import LabelRaster
+from histoproto.slides.labelling.raster import LabelRaster
+from histoproto.slides.regions.geojson import Region
+from histoproto.slides.regions.polygons import fill_polygons
 from histoproto.tissue import TissueSet
 
 WHOLE_SLIDE = "slide"

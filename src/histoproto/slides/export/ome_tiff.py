@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from histoproto.files import replace_atomically
-from histoproto.slides.raster import LabelRaster
+from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.tissue import TissueSet
 
 TILE = 512

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from histoproto.files import replace_atomically
 from histoproto.slides.export.areas import WHOLE_SLIDE, AreaRow, slide_areas
-from histoproto.slides.raster import LabelRaster
+from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.tissue import TissueSet
 
 RGB = NDArray[np.uint8]

@@ -1,0 +1,36 @@
+"""What every encoder offers: images in, feature maps of the last three scales out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+RANDOM_LICENCE = "none (random weights)"
+
+
+class Encoder(nn.Module):
+    """What every encoder offers.
+
+    Attributes:
+        channels: channels of the feature maps of scales 2, 3 and 4.
+        licence: licence of the weights it was built with.
+        mean, std: normalisation of RGB in [0, 1], per channel; applied inside `forward`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], licence: str):
+        super().__init__()
+        self.channels = channels
+        self.licence = licence
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Normalised images → feature maps of the last three scales."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Feature maps of scales 2, 3, 4, each B×C_s×H_s×W_s, of RGB images B×3×H×W in [0, 1]."""
+        return self.features((x - self.mean) / self.std)

@@ -1,0 +1,237 @@
+"""From a slide to its label map: windows through the network, blended in strips, written row by row.
+
+Threads read ahead, the network works in the thread of the caller, and one more thread upsamples and writes, so that
+reading, inference and writing overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from histoproto.config import InferenceSettings
+from histoproto.inference.background import label_probabilities
+from histoproto.inference.fusion import Ranges
+from histoproto.inference.gating import strongest
+from histoproto.inference.large import windowed_crf
+from histoproto.inference.patches import add_ranges, as_batch, patch_maps
+from histoproto.inference.segmenter import Segmenter
+from histoproto.inference.windows import window_grid
+from histoproto.slides.ahead import read_ahead
+from histoproto.slides.labelling.plan import CELL, Plan, Tile
+from histoproto.slides.labelling.raster import LabelRaster
+from histoproto.slides.labelling.scope import Scope
+from histoproto.slides.labelling.strip import Rows, Scores, Strip
+from histoproto.slides.labelling.tiles import read_padded, read_tile
+from histoproto.slides.reading.protocol import Pixels, SlideReader
+
+UNDECIDED = 255
+"""In the raster, until the scores are known: a pixel that will get a label."""
+CHUNK = 128
+"""Cells that are upsampled together, along the width of a slide."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows that go through the network together."""
+
+    windows: Pixels
+    """N×p×p×3 RGB."""
+    tops: NDArray[np.intp]
+    """Where they start, in cells."""
+    lefts: NDArray[np.intp]
+
+    def part(self, first: int, last: int) -> Batch:
+        """Windows first … last − 1."""
+        return Batch(self.windows[first:last], self.tops[first:last], self.lefts[first:last])
+
+
+@dataclass
+class SlideLabeller:
+    """Everything that is needed to label one slide.
+
+    Attributes:
+        segmenter: the model.
+        reader: the slide.
+        plan: its windows.
+        scope: what of it gets a label; the rest is background.
+        settings: for inference. With glass as background, glass is found in the pixels. Min–max maps and background by
+            activation are stretched over the whole slide, for which all windows go through the network twice.
+        batch_size: windows that go through the network together.
+        readers: threads that read.
+    """
+
+    segmenter: Segmenter
+    reader: SlideReader
+    plan: Plan
+    scope: Scope
+    settings: InferenceSettings
+    batch_size: int = 8
+    readers: int = 1
+
+    def write(
+        self,
+        raster: LabelRaster,
+        progress: Callable[[int, int], None] | None = None,
+        keep: Callable[[int, Scores], None] | None = None,
+    ) -> None:
+        """Write the labels of the slide.
+
+        Args:
+            raster: of the size of the plan, full of background.
+            progress: called with windows done and windows in all.
+            keep: called from top to bottom with a row of cells and the probabilities of the tissues from there on,
+                C×R×S, all 0 where no window was.
+
+        Raises:
+            ImageError: the slide is damaged.
+            OutputError: the disk is full.
+        """
+        by_activation = self.settings.background == "activation"
+        total, done = int(self.plan.needed.sum()) * (1 if self._plain else 2), 0
+
+        def told(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress(done, total)
+
+        self._ranges: Ranges | None = None
+        self._present = torch.ones(1, len(self.segmenter.tissues), dtype=torch.bool)
+        if not self._plain:
+            self._find_ranges(told)
+        height, width = self.plan.cells
+        step = int(np.diff(self.plan.tops, prepend=0).max()) * self.plan.group
+        strip = Strip(len(self.segmenter.tissues) + by_activation, height, width, self.plan.size, step, self._halo)
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+            writing: Future[None] | None = None
+            for found in self._batches(raster):
+                if isinstance(found, Batch):
+                    strip.add(found.tops, found.lefts, self._scores(found.windows))
+                    told(len(found.windows))
+                else:
+                    if writing:
+                        writing.result()  # one row of tiles at a time is being written
+                    if rows := strip.finish(found):
+                        writing = writer.submit(self._write_rows, rows, raster, keep)
+                    del rows  # or they would be held until the next are finished
+            if writing:
+                writing.result()
+
+    @property
+    def _halo(self) -> int:
+        """Cells beyond a row that its labels depend on: one for interpolation, half a window for the CRF."""
+        return self.plan.size // 2 if self.settings.crf else 1
+
+    def _batches(self, raster: LabelRaster | None) -> Iterator[Batch | int]:
+        """Windows in batches, and after each row of tiles the row of cells at which the next begins."""
+        background, without_glass = self.segmenter.tissues.background_index, self.settings.background == "glass"
+
+        def read(step: Tile | int) -> Batch | int:
+            if isinstance(step, int):
+                return step
+            pixels = read_tile(self.reader, self.plan, self.scope, step, without_glass)
+            if raster is not None:
+                top, left, *_ = step.core
+                raster.write(top, left, np.where(pixels.tissue, UNDECIDED, background).astype(np.uint8))
+            return Batch(pixels.windows, step.tops, step.lefts)
+
+        return in_batches(read_ahead(read, self.plan.steps(), self.readers), self.batch_size)
+
+    @torch.inference_mode()
+    def _scores(self, windows: Pixels) -> Scores:
+        """N×L×size×size: maps of the tissues and, where background is found by activation, the foreground."""
+        pixels = as_batch(windows, self.segmenter.device)
+        maps = patch_maps(
+            self.segmenter.network, pixels, self.settings, self.segmenter.thresholds, ranges=self._ranges, cell=CELL
+        )
+        scores = maps.scores if maps.foreground is None else torch.cat([maps.scores, maps.foreground], dim=1)
+        return scores.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def _find_ranges(self, told: Callable[[int], None]) -> None:
+        """The range of the maps over all windows, and the tissues that are in any of them."""
+        network, thresholds = self.segmenter.network, self.segmenter.thresholds
+        for found in self._batches(None):
+            if isinstance(found, Batch):
+                pixels = as_batch(found.windows, self.segmenter.device)
+                self._ranges = add_ranges(self._ranges, network, pixels, thresholds, None)
+                told(len(found.windows))
+        if self._ranges:
+            self._present = self._ranges[0][0].isfinite()[..., 0, 0].cpu()
+
+    def _write_rows(self, rows: Rows, raster: LabelRaster, keep: Callable[[int, Scores], None] | None) -> None:
+        top, bottom = rows.first * CELL, min(rows.last * CELL, raster.height)
+        for first in range(0, raster.width, CHUNK * CELL):
+            width = min(CHUNK * CELL, raster.width - first)
+            block = raster.read(top, first, bottom - top, width)
+            wanted = block == UNDECIDED
+            if wanted.any():
+                block[wanted] = self._decide(rows, first // CELL, bottom - top, width)[wanted]
+                raster.write(top, first, block)
+        if keep:
+            keep(rows.first, self._probabilities(rows))
+
+    @torch.inference_mode()
+    def _decide(self, rows: Rows, first: int, height: int, width: int) -> Pixels:
+        """Labels of height × width pixels at the top of the rows and from the column `first` (in cells) on."""
+        left, right = max(0, first - self._halo), min(rows.scores.shape[2], first + CHUNK + self._halo)
+        # Channels last: interpolation and argmax are ten times as fast as on maps one after the other.
+        scores = torch.from_numpy(rows.scores[None, :, :, left:right]).contiguous(memory_format=torch.channels_last)
+        scores = F.interpolate(scores, scale_factor=CELL, mode="bilinear", align_corners=False)
+        if self.settings.crf:
+            high, wide, size = *scores.shape[2:], self.plan.size * CELL
+            pixels = read_padded(self.reader, self.plan, rows.top * CELL, left * CELL, high, wide)
+            image, windows = torch.from_numpy(pixels).permute(2, 0, 1)[None], window_grid(high, wide, size, size // 2)
+            scores = windowed_crf(image, self._chances(scores), windows, self.segmenter.device)
+        y, x = (rows.first - rows.top) * CELL, (first - left) * CELL
+        scores = scores[:, :, y : y + height, x : x + width]
+        if not self.settings.crf and not self._plain:  # the highest of raw maps is the likeliest, without more ado
+            scores = self._chances(scores)
+        return strongest(scores)[0].numpy()
+
+    @torch.inference_mode()
+    def _probabilities(self, rows: Rows) -> Scores:
+        held = slice(rows.first - rows.top, rows.last - rows.top)
+        chances = self._chances(torch.from_numpy(rows.scores[None, :, held]))[0].numpy()
+        return np.asarray(chances[: len(self.segmenter.tissues)] * rows.covered[held], dtype=np.float32)
+
+    @property
+    def _plain(self) -> bool:
+        return self.settings.fusion == "raw" and self.settings.background != "activation"
+
+    def _chances(self, scores: Tensor) -> Tensor:
+        """Blended maps, 1×L×H×W, as probabilities of the labels."""
+        tissues = len(self.segmenter.tissues)
+        foreground = scores[:, tissues:] if self.settings.background == "activation" else None
+        raw = self.settings.fusion == "raw"
+        return label_probabilities(scores[:, :tissues], self._present, logits=raw, foreground=foreground)
+
+
+def in_batches(found: Iterable[Batch | int], size: int) -> Iterator[Batch | int]:
+    """Windows of tiles in batches of a size; before a number is handed on, all windows that came before it are."""
+    held: list[Batch] = []
+    for item in found:
+        if isinstance(item, Batch):
+            held.append(item)
+            if sum(len(batch.windows) for batch in held) < size:
+                continue
+        if held:
+            joined = Batch(
+                np.concatenate([batch.windows for batch in held]),
+                np.concatenate([batch.tops for batch in held]),
+                np.concatenate([batch.lefts for batch in held]),
+            )
+            count = len(joined.windows)
+            full = count if isinstance(item, int) else count // size * size
+            yield from (joined.part(start, min(start + size, full)) for start in range(0, full, size))
+            held = [joined.part(full, count)] if full < count else []
+        if isinstance(item, int):
+            yield item

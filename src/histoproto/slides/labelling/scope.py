@@ -1,0 +1,128 @@
+"""Which part of a slide is segmented: its tissue, or the regions that the user drew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from histoproto.data.images import EXTENSIONS, read_image
+from histoproto.errors import DataError
+from histoproto.inference.resampling import resample_image
+from histoproto.slides.labelling.tissue_finder import find_tissue
+from histoproto.slides.reading.protocol import Pixels, SlideReader
+from histoproto.slides.regions.geojson import read_geojson
+from histoproto.slides.regions.polygons import fill_polygons
+
+OVERVIEW_SIDE = 2048
+"""Pixels of the longer side of the picture of a whole slide."""
+TISSUE_MPP, TISSUE_SIDE = 4.0, 1280
+"""Tissue is looked for at 4 µm/px, or coarser if the slide would be longer than 1280 pixels."""
+
+Mask = NDArray[np.bool_]
+Edges = NDArray[np.float64]
+
+
+class Scope(Protocol):
+    """A part of a slide. All positions in pixels of level 0."""
+
+    def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
+        """Whether any of it lies in the rectangles of a grid: R rows and S columns with these edges → R×S."""
+
+    def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
+        """Which pixels of a region at some scale (as in `SlideReader.read`) belong to it: height × width."""
+
+
+@dataclass(frozen=True)
+class MaskScope:
+    """What is true in a mask of the whole slide, H×W, of any resolution."""
+
+    mask: Mask
+    slide: tuple[int, int]
+    """Height and width of level 0."""
+
+    def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
+        """See `Scope`."""
+        sums = np.zeros((self.mask.shape[0] + 1, self.mask.shape[1] + 1), dtype=np.int32)
+        np.cumsum(np.cumsum(self.mask, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
+        (top, bottom), (left, right) = (
+            np.clip([np.floor(first * length / side), np.ceil(last * length / side)], 0, length).astype(int)
+            for first, last, length, side in (
+                (tops, bottoms, self.mask.shape[0], self.slide[0]),
+                (lefts, rights, self.mask.shape[1], self.slide[1]),
+            )
+        )
+        counts = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
+        return np.asarray(counts + sums[np.ix_(top, left)] > 0)
+
+    def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
+        """See `Scope`."""
+        places, within = [], []
+        for start, count, length, side in (
+            (top, height, self.mask.shape[0], self.slide[0]),
+            (left, width, self.mask.shape[1], self.slide[1]),
+        ):
+            centres = start + (np.arange(count) + 0.5) * downsample
+            places.append(np.clip(centres * length / side, 0, length - 1).astype(int))
+            within.append((centres >= 0) & (centres < side))
+        return np.asarray(self.mask[np.ix_(*places)] & within[0][:, None] & within[1])
+
+
+@dataclass(frozen=True)
+class DrawnScope:
+    """What lies in polygons, in pixels of level 0."""
+
+    polygons: Sequence[shapely.Geometry]
+
+    def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
+        """See `Scope`."""
+        boxes = shapely.box(lefts, tops[:, None], rights, bottoms[:, None])
+        found = np.zeros(boxes.shape, dtype=np.bool_)
+        found.ravel()[shapely.STRtree(self.polygons).query(boxes.ravel(), predicate="intersects")[0]] = True
+        return found
+
+    def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
+        """See `Scope`."""
+        scaled = shapely.transform(self.polygons, lambda points: (points - (left, top)) / downsample)
+        return fill_polygons(scaled, height, width)
+
+
+def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, overview: Pixels | None = None) -> Scope:
+    """The part of a slide to segment: the user's regions if there are any, else its tissue.
+
+    Args:
+        reader: the slide.
+        mpp: its µm/px.
+        regions: GeoJSON (QuPath) in pixels of level 0, or a mask image of the whole slide at any resolution, in which
+            all that is not black counts; None: tissue is found by its colour.
+        overview: the whole slide at low resolution, if it is at hand.
+
+    Raises:
+        DataError, ImageError: regions that cannot be read, or a mask of another shape than the slide's.
+    """
+    slide = (reader.height, reader.width)
+    if regions is None:
+        overview = reader.thumbnail(OVERVIEW_SIDE)[0] if overview is None else overview
+        coarser = max(1.0, TISSUE_MPP / (mpp * slide[1] / overview.shape[1]), max(overview.shape[:2]) / TISSUE_SIDE)
+        height, width = (max(1, round(side / coarser)) for side in overview.shape[:2])
+        image = resample_image(overview, (height, width))
+        return MaskScope(find_tissue(image, mpp * slide[1] / width), slide)
+    if not is_image(regions):
+        return DrawnScope([region.geometry for region in read_geojson(regions)])
+    mask: Mask = np.asarray(read_image(regions).any(axis=2))
+    if abs(mask.shape[1] * reader.height / (mask.shape[0] * reader.width) - 1) > 0.05:
+        raise DataError(
+            f"the mask {regions} is {mask.shape[1]} × {mask.shape[0]} pixels, which is not the shape of the slide "
+            f"{reader.path} ({reader.width} × {reader.height}); it must cover the whole slide"
+        )
+    return MaskScope(mask, slide)
+
+
+def is_image(regions: Path) -> bool:
+    """Whether a file of regions is a mask image; else it is GeoJSON."""
+    return regions.suffix.lower() in EXTENSIONS

@@ -1,0 +1,1 @@
+"""Many slides: finding them, a lock for each, processes, a Ray cluster."""

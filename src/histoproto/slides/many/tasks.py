@@ -1,0 +1,161 @@
+"""Which slides to do: files, folders, patterns and tables become a list of slides, each with a name of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from histoproto.data.groups import read_table
+from histoproto.data.images import natural_key
+from histoproto.errors import DataError
+from histoproto.slides.task import SlideTask
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+"""Endings of plain pictures: slides if they are named, but not in a folder, where they are thumbnails and masks."""
+SLIDES = frozenset(
+    {".svs", ".tif", ".tiff", ".btf", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm"}
+)
+"""Endings (lower case) of the slides in a folder."""
+REGIONS = (".geojson", ".geojson.gz", ".json", ".png", ".tif", ".tiff")
+"""Endings of a file with regions, the first that is there is taken."""
+
+
+def find_slides(sources: Sequence[Path], mpp: float | None = None, regions: Path | None = None) -> list[SlideTask]:
+    """The slides that files, folders, patterns (`slides/*.svs`, `**` for any depth) and CSV tables name, each once.
+
+    A table has the column `slide` and may have `mpp` (µm/px) and `region` (a file); its paths are relative to it.
+
+    Args:
+        sources: what the user named.
+        mpp: µm/px of the slides for which no table says it.
+        regions: a file with the regions of the only slide, or a folder with one of each slide's name.
+
+    Raises:
+        DataError: something does not exist, there are no slides, a table is malformed, or a slide has no regions.
+    """
+    found: dict[Path, SlideTask] = {}
+    for task in (task for source in sources for task in _named_by(source)):
+        found.setdefault(task.path.absolute(), task if task.mpp is not None else replace(task, mpp=mpp))
+    if not found:
+        raise DataError(f"there are no slides in {', '.join(map(str, sources)) or 'an empty list'}")
+    tasks = list(found.values())
+    if regions is not None:
+        tasks = [
+            task if task.regions else replace(task, regions=_regions_of(task, regions, len(tasks))) for task in tasks
+        ]
+    for path in (path for task in tasks for path in (task.path, task.regions)):
+        if path is not None and not path.exists():
+            raise DataError(f"there is no file {path}")
+    return tasks
+
+
+def name_slides(tasks: Sequence[SlideTask]) -> dict[str, SlideTask]:
+    """A name for each slide, under which its results go: its stem, or as much of its path as tells it from the others.
+
+    Raises:
+        DataError: two paths that nothing tells apart.
+
+    >>> slides = [SlideTask(Path(path)) for path in ("a/x.svs", "b/x.svs", "b/y.svs", "b/y.ndpi", "z.ome.tif")]
+    >>> list(name_slides(slides))
+    ['a-x', 'b-x', 'y.svs', 'y.ndpi', 'z']
+    """
+    owners = Counter(name for task in tasks for name in {name.casefold() for name in _names(task.path)})
+    named = {}
+    for task in tasks:
+        name = next((name for name in _names(task.path) if owners[name.casefold()] == 1), None)
+        if name is None:
+            raise DataError(f"{task.path} and another slide would be written under one name; give each its own --out")
+        named[name] = task
+    return named
+
+
+def slide_stem(path: Path) -> str:
+    """The file name without its ending; `.ome.tif` is one ending.
+
+    >>> slide_stem(Path("a b.ome.tif")), slide_stem(Path("S1.2.svs"))
+    ('a b', 'S1.2')
+    """
+    return path.stem[:-4] if path.stem.lower().endswith(".ome") else path.stem
+
+
+def find_beside(folder: Path, stem: str, endings: Sequence[str]) -> Path | None:
+    """The file of that name in a folder with the first of the endings that there is."""
+    return next((path for ending in endings if (path := folder / (stem + ending)).is_file()), None)
+
+
+def _names(path: Path) -> Iterator[str]:
+    """What a slide may be called, the shortest first."""
+    stem, parts = slide_stem(path), ("root", *path.absolute().parts[1:-1])
+    yield from (stem, path.name)
+    for depth in range(1, len(parts) + 1):
+        yield from ("-".join((*parts[-depth:], name)) for name in (stem, path.name))
+
+
+def _named_by(source: Path) -> list[SlideTask]:
+    if source.is_dir():
+        inside = (path for path in source.iterdir() if path.suffix.lower() in SLIDES and path.name[0] != ".")
+        return [SlideTask(path) for path in _sorted(inside)]
+    if source.suffix.lower() == ".csv":
+        return list(_in_table(source))
+    if not source.exists() and set("*?[") & set(str(source)):
+        matches = Path(source.anchor).glob(str(source.relative_to(source.anchor)))
+        slides = (path for path in matches if path.suffix.lower() in SLIDES | PICTURES)
+        return [SlideTask(path) for path in _sorted(slides)]
+    return [SlideTask(source)]
+
+
+def _sorted(paths: Iterator[Path]) -> list[Path]:
+    """Files in natural order; of the files of a DICOM series, which are the levels of one slide, the largest."""
+    slides: dict[str, Path] = {}
+    for path in sorted(filter(Path.is_file, paths), key=lambda path: path.stat().st_size):
+        slides[_series(path) or str(path)] = path
+    return sorted(slides.values(), key=lambda path: (path.parent, natural_key(path.name)))
+
+
+def _series(path: Path) -> str | None:
+    if path.suffix.lower() != ".dcm":
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of harmless breaches of the standard
+            uid = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).get("SeriesInstanceUID")
+    except (OSError, InvalidDicomError):  # whoever reads the slide will say so
+        return None
+    return uid and f"{path.parent}/{uid}"
+
+
+def _in_table(table: Path) -> Iterator[SlideTask]:
+    header, rows = read_table(table)
+    unknown = [name for name in header if name not in ("slide", "mpp", "region")]
+    if "slide" not in header or unknown:
+        raise DataError(f"{table} takes the columns slide, mpp and region; its columns are {', '.join(header)}")
+    for number, row in enumerate(rows, start=2):
+        text, region = row.get("mpp", ""), row.get("region", "")
+        try:
+            mpp = float(text) if text else None
+        except ValueError:
+            mpp = float("nan")
+        if mpp is not None and not (isfinite(mpp) and mpp > 0):
+            raise DataError(f"{table}, row {number}: the µm/px is {text!r}, expected a number above 0, or nothing")
+        if not row["slide"]:
+            raise DataError(f"{table}, row {number}: the slide is missing")
+        yield SlideTask(table.parent / row["slide"], mpp, table.parent / region if region else None)
+
+
+def _regions_of(task: SlideTask, regions: Path, slides: int) -> Path:
+    if not regions.is_dir():
+        if slides > 1:
+            raise DataError(
+                f"{regions} is one file for {slides} slides; give a folder with one file of each slide's name"
+            )
+        return regions
+    found = find_beside(regions, slide_stem(task.path), REGIONS)
+    if found is None:
+        raise DataError(f"{regions} has no file {slide_stem(task.path)}.geojson; regions go by the name of their slide")
+    return found

@@ -1,0 +1,130 @@
+"""Tiles of slides for a person to label: pictures, and a table with one empty column per tissue."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from histoproto.data.cut import CutSettings
+from histoproto.data.grid import grid_offsets
+from histoproto.data.images import write_image
+from histoproto.data.names import patch_name
+from histoproto.data.staging import refuse_if_filled, staged_folder
+from histoproto.errors import DataError, SettingError
+from histoproto.slides.labelling.scope import find_scope
+from histoproto.slides.many.tasks import name_slides
+from histoproto.slides.reading.opening import open_slide, require_mpp
+from histoproto.slides.reading.protocol import SlideReader
+from histoproto.slides.task import SlideTask
+from histoproto.tissue import TissueSet
+
+SAMPLES = 16
+"""Points along the side of a tile at which it is asked for tissue."""
+
+
+@dataclass(frozen=True)
+class TileSettings:
+    """How tiles are cut.
+
+    Attributes:
+        mpp: µm/px of the tiles.
+        size: side in pixels.
+        stride: step between tiles; None: `size`.
+        tissue: least fraction of a tile that is tissue, not glass.
+        per_slide: how many of a slide, drawn at random; None: all.
+        seed: the same seed draws the same tiles.
+    """
+
+    mpp: float
+    size: int = 224
+    stride: int | None = None
+    tissue: float = 0.5
+    per_slide: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        CutSettings(self.size, self.stride, None, self.tissue, self.mpp, self.mpp)  # the same ranges
+        if self.per_slide is not None and self.per_slide < 1:
+            raise SettingError(f"the number of tiles per slide must be at least 1, found {self.per_slide}")
+
+
+def cut_tiles(
+    tasks: Sequence[SlideTask],
+    out: Path,
+    tissues: TissueSet,
+    settings: TileSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Cut tiles with tissue into OUT/tiles/SLIDE+INDEX.png and list them in OUT/labels.csv.
+
+    Filled in with 0 and 1, the folder is one to train on (layout `table`): the tiles of a slide are a group. INDEX
+    counts the places of the slide's grid row by row, also those left out.
+
+    Args:
+        tasks: the slides.
+        out: a new or empty folder, for a table that somebody has filled in is never overwritten.
+        tissues: what can be ticked.
+        settings: scale, size and number of tiles.
+        progress: called with slides done and slides in all.
+
+    Returns:
+        The number of tiles of each slide, by name.
+
+    Raises:
+        DataError: a slide of unknown µm/px, or no slide has tissue.
+        ImageError: a slide cannot be read.
+        OutputError: the folder is not empty or cannot be written.
+    """
+    refuse_if_filled(out)
+    counts: dict[str, int] = {}
+    with staged_folder(out) as part:
+        with (part / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["image", *tissues.names, "group"])
+            for name, task in name_slides(tasks).items():
+                with open_slide(task.path, task.mpp) as reader:
+                    mpp = require_mpp(reader, "--slide-mpp")
+                    downsample = settings.mpp / mpp
+                    places = _places(reader, mpp, settings, task.regions)
+                    for index, top, left in places:
+                        tile = Path("tiles", patch_name(name, index))
+                        corner = left * downsample, top * downsample
+                        write_image(part / tile, reader.read(*corner, settings.size, settings.size, downsample))
+                        table.writerow([tile.as_posix(), *[""] * len(tissues), name])
+                counts[name] = len(places)
+                if progress:
+                    progress(len(counts), len(tasks))
+        if not any(counts.values()):
+            raise DataError(f"none of {len(counts)} slides has a tile with {settings.tissue:.0%} of tissue")
+        tissues.write(part / "classes.yaml")
+        record = {"train": {**asdict(settings), "region_mpp": settings.mpp}}
+        (part / "cut.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return counts
+
+
+def _places(
+    reader: SlideReader, mpp: float, settings: TileSettings, regions: Path | None
+) -> list[tuple[int, int, int]]:
+    """Index in the grid, top and left of the chosen tiles of a slide, in pixels of the tiles' scale."""
+    size = settings.size
+    downsample = settings.mpp / mpp
+    lengths = (round(side / downsample) for side in (reader.height, reader.width))
+    tops, lefts = (grid_offsets(length, size, settings.stride or size) for length in lengths)
+    scope = find_scope(reader, mpp, regions)
+    edges = [downsample * edge.astype(np.float64) for starts in (tops, lefts) for edge in (starts, starts + size)]
+    step = size / SAMPLES * downsample
+    chosen = [
+        (int(index), int(top), int(left))
+        for index in np.flatnonzero(scope.touched(*edges))
+        for top, left in [(tops[index // lefts.size], lefts[index % lefts.size])]
+        if scope.inside(left * downsample, top * downsample, SAMPLES, SAMPLES, step).mean() >= settings.tissue
+    ]
+    if settings.per_slide is None or len(chosen) <= settings.per_slide:
+        return chosen
+    drawn = np.random.default_rng(settings.seed).choice(len(chosen), settings.per_slide, replace=False)
+    return [chosen[index] for index in np.sort(drawn)]

@@ -1,0 +1,1 @@
+"""Opening slides of any format and reading any rectangle at any scale."""

@@ -1,0 +1,1 @@
+"""What a person drew on a slide: reading it, and which pixels lie inside."""
