@@ -12,7 +12,7 @@ PYTEST  = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 help:
 	@echo "make demo    see the whole method work on this machine, in minutes"
-	@echo "make test    ruff, mypy and pytest"
+	@echo "make test    ruff, mypy, import rules and pytest"
 	@echo "make format  let ruff mend what it can"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove .venv and what was built"
@@ -34,6 +34,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(PYTEST) -m "slow or not slow" tests src
 
 format: install

@@ -7,12 +7,13 @@ The three names a script needs are loaded on first use, so that `import histopro
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from histoproto.version import __version__
+
 if TYPE_CHECKING:
     from histoproto.evaluation.protocols import evaluate
     from histoproto.inference.segmenter import Segmenter
     from histoproto.training.run import train
 
-__version__ = "0.1.0"
 __all__ = ["Segmenter", "__version__", "evaluate", "train"]
 
 _WHERE = {

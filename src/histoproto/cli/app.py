@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from histoproto import __version__
 from histoproto.cli import data
 from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
@@ -21,6 +20,7 @@ from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
 from histoproto.cli.segment import segment
 from histoproto.cli.train import train
+from histoproto.version import __version__
 
 app = typer.Typer(
     name="histoproto",

@@ -10,13 +10,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 
-from histoproto import __version__
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.errors import RunError, WeightsError
 from histoproto.files import replace_atomically
 from histoproto.model.network import Network, build_network
 from histoproto.model.weights import read_state_dict
 from histoproto.tissue import TissueSet
+from histoproto.version import __version__
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
 PROGRAM_FILE = "model.pt2"

@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from histoproto import __version__
 from histoproto.files import replace_atomically
+from histoproto.version import __version__
 
 
 def render(path: Path, template: str, **content: Any) -> Path:
