@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from histoproto.config import Settings, load_settings
-from histoproto.errors import SettingError, sentence
+from histoproto.errors import HistoProtoError, sentence
 
 
 def test_file_then_overrides(tmp_path: Path) -> None:
@@ -28,12 +28,12 @@ def test_file_then_overrides(tmp_path: Path) -> None:
         ("nothing=3", "there is no setting 'nothing'; there are method, seed"),
         ("seed.x=3", "'seed' is no group of settings"),
         ("seed", "takes group.key=value"),
-        ("model.encoder=[", "the value is no YAML"),
+        ("model.encoder=[", "--set model.encoder, line 1"),
     ],
 )
 def test_mistakes_are_sentences(tmp_path: Path, override: str, said: str) -> None:
     (tmp_path / "mine.yaml").write_text("seed: 5\n")
-    with pytest.raises(SettingError) as caught:
+    with pytest.raises(HistoProtoError) as caught:
         load_settings(tmp_path / "mine.yaml", [override])
     assert said in sentence(caught.value)
 
@@ -41,6 +41,6 @@ def test_mistakes_are_sentences(tmp_path: Path, override: str, said: str) -> Non
 @pytest.mark.parametrize("text", ["a: [1\nb: }", "- 1\n- 2\n", "\xff"])
 def test_a_broken_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text, encoding="latin-1")
-    with pytest.raises(SettingError, match=r"mine\.yaml") as caught:
+    with pytest.raises(HistoProtoError, match=r"mine\.yaml") as caught:
         load_settings(tmp_path / "mine.yaml")
     assert "\n" not in sentence(caught.value)

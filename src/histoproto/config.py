@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from histoproto.errors import SettingError
+from histoproto.documents.yaml_file import parse_yaml, read_yaml
+from histoproto.errors import SettingError, shown
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -174,27 +175,23 @@ def load_settings(
         presets: what the method starts from in place of the general defaults (`methods.registry.PRESETS`).
 
     Raises:
-        SettingError: a file that cannot be read, an unknown key, or a value of the wrong type or out of range.
+        DocumentError: a file that cannot be read.
+        SettingError: an unknown key, or a value of the wrong type or out of range.
 
     >>> load_settings(overrides=["model.prototypes=3"]).model.prototypes
     3
     """
     content: Any = {}
     if file is not None:
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SettingError(f"the settings file {file} cannot be read as YAML: {error}") from error
+        content = read_yaml(file)
+        content = {} if content is None else content
         if not isinstance(content, dict):
             raise SettingError(f"the settings file {file} must hold groups of keys, found {type(content).__name__}")
     for override in overrides or []:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise SettingError(f"--set takes group.key=value, found {override!r}")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingError(f"--set {override!r}: the value is no YAML: {error}") from error
+        value = parse_yaml(text, f"--set {key}")
         *groups, last = key.split(".")
         place = content
         for group in groups:
@@ -222,4 +219,4 @@ def _validated(content: dict[str, Any]) -> Settings:
             for part in first["loc"][:-1]:
                 group = type(getattr(group(), str(part)))
             raise SettingError(f"there is no setting {where!r}; there are {', '.join(group.model_fields)}") from error
-        raise SettingError(f"setting {where}: {first['msg']}, found {first['input']!r}") from error
+        raise SettingError(f"setting {where}: {first['msg']}, found {shown(first['input'])}") from error

@@ -17,6 +17,17 @@ def sentence(error: HistoProtoError) -> str:
     return " ".join(str(error).rpartition(f"{type(error).__qualname__}: ")[2].split())
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A value of a user's as it is named in a sentence: on one line, not too long, whatever is in it."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in short; its name if it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
 class SettingError(HistoProtoError):
     """A setting is unknown, of the wrong type or out of range."""
 
@@ -43,3 +54,7 @@ class RunError(HistoProtoError):
 
 class OutputError(HistoProtoError):
     """A result cannot be written where it should go."""
+
+
+class DocumentError(HistoProtoError):
+    """A file of text (YAML, JSON, a table) cannot be read, or does not hold what it should."""

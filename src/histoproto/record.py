@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
+from histoproto.documents.json_file import read_json
+from histoproto.documents.shapes import as_form
 from histoproto.files import replace_atomically
 
 _PACKAGES = ("histoproto", "torch", "torchvision", "timm", "lightning", "transformers", "numpy", "safetensors")
@@ -67,6 +70,32 @@ def write_record(path: Path, content: dict[str, Any]) -> None:
     """Write as JSON, atomically."""
     with replace_atomically(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+
+
+class _Figures(BaseModel):
+    """What others compute with, of all that a record holds."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    seconds: float = 0
+    processor_seconds: float = 0
+    parameters: int = 0
+    peak_memory_mib: float = 0
+    epochs: int | None = None
+    finished: str = ""
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a run; nothing where there is none.
+
+    Raises:
+        DocumentError: it is damaged, or of something else.
+    """
+    if not path.exists():
+        return {}
+    content: dict[str, Any] = read_json(path)
+    as_form(content, _Figures, str(path))
+    return content
 
 
 def _version(name: str) -> str | None:

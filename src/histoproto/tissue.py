@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from histoproto.documents.yaml_file import read_yaml
 from histoproto.errors import TissueError
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -89,11 +90,7 @@ class TissueSet:
     @classmethod
     def read(cls, path: Path) -> TissueSet:
         """Read a `classes.yaml`."""
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise TissueError(f"{path} cannot be read as YAML: {error}") from error
-        return cls.from_dict(content, str(path))
+        return cls.from_dict(read_yaml(path), str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `from_dict`."""

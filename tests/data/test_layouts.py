@@ -5,7 +5,7 @@ from histoproto.data.groups import split_named
 from histoproto.data.images import write_image, write_mask
 from histoproto.data.layouts import open_data
 from histoproto.data.names import SPELLINGS, find_spelling, group_of, patch_name, read_label
-from histoproto.errors import DataError
+from histoproto.errors import DataError, HistoProtoError
 from histoproto.tissue import BCSS, LUAD_HISTOSEG, WSSS4LUAD, TissueSet
 
 PIXELS = np.full((6, 8, 3), 200, dtype=np.uint8)
@@ -170,12 +170,12 @@ def test_every_bad_row_is_a_problem(tmp_path):
         ("", "is empty"),
         ("file,a\nb.png,1\n", "needs the column 'image'"),
         ("image,split\nb.png,train\n", "and one per tissue"),
-        ("image,a,a\nb.png,1,1\n", "must be different"),
-        ("image,a\nb.png,1,1\n", "row 2: found 3 cells, expected 2"),
+        ("image,a,a\nb.png,1,1\n", "a name of its own"),
+        ("image,a\nb.png,1,1\n", "line 2: found 3 cells, expected 2"),
     ],
 )
 def test_malformed_tables(tmp_path, text, sentence):
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(HistoProtoError, match=sentence):
         open_data(table(tmp_path, text))
 
 

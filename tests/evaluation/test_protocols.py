@@ -15,7 +15,7 @@ from histoproto.cli.evaluate import evaluate as command
 from histoproto.config import InferenceSettings
 from histoproto.data.images import read_image, read_mask, write_image, write_mask
 from histoproto.data.layouts import open_data
-from histoproto.errors import DataError, RunError, SettingError, TissueError
+from histoproto.errors import DataError, DocumentError, SettingError, TissueError
 from histoproto.evaluation.patches import evaluate_patches, translate_tissues
 from histoproto.evaluation.protocols import PROTOCOLS, Protocol, evaluate
 from histoproto.inference import segmenter as module
@@ -178,7 +178,7 @@ def test_mistakes_are_sentences(data: Path, run: Path) -> None:
     with pytest.raises(DataError, match="no val patches"):
         evaluate(run, data, split="val", device="cpu")
     (run / "metrics.json").write_text("{")
-    with pytest.raises(RunError, match=r"metrics\.json cannot be read"):
+    with pytest.raises(DocumentError, match=r"metrics\.json, line 1"):
         evaluate(run, data, device="cpu")
     (run / "metrics.json").unlink()
     mask = data / "test" / "mask" / "r0+1.png"

@@ -16,7 +16,7 @@ from torch import nn
 from fakes import card_of
 from histoproto import hub
 from histoproto.config import ModelSettings
-from histoproto.errors import RunError, SettingError, WeightsError
+from histoproto.errors import DocumentError, RunError, SettingError, WeightsError
 from histoproto.model.atrous import PhasedConv2d, phase_dilated_convolutions
 from histoproto.model.encoders import build_encoder
 from histoproto.model.network import DecodedPrototypeNetwork, PrototypeNetwork
@@ -333,5 +333,5 @@ def test_loading_what_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not fit"):
         load_model(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"method": "lpd"}))
-    with pytest.raises(RunError, match="no model card"):
+    with pytest.raises(DocumentError, match=r"model\.json: model is missing"):
         load_model(tmp_path)

@@ -13,6 +13,7 @@ from typing import Any
 from histoproto.config import load_settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.data.layouts import open_data
+from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, SettingError
 from histoproto.files import replace_atomically
 
@@ -201,7 +202,7 @@ def read_plan(out: Path) -> Plan:
     if not path.is_file():
         raise RunError(f"{out} holds no comparison ({PLAN_FILE} is missing); make one with `histoproto compare`")
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json_as(path, dict[str, Any])
         rows = tuple(Variant(**row | {"settings": tuple(row["settings"])}) for row in content["variants"])
         return Plan(**content | {"data": Path(content["data"]), "variants": rows})
     except (ValueError, TypeError, KeyError) as error:

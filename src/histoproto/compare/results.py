@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ import numpy as np
 from histoproto.compare.plan import Plan, Variant
 from histoproto.compare.work import FIRST_STAGE, PROTOTYPES_FILE
 from histoproto.config import load_settings
+from histoproto.documents.shapes import read_json_as
 from histoproto.evaluation.confusion import Matrix
 from histoproto.evaluation.protocols import load_metrics
 from histoproto.model.saving import CARD_FILE, load_card
+from histoproto.record import read_record
 from histoproto.report.protocols import meaning
 from histoproto.training.folder import CONFIG_FILE, RECORD_FILE
 
@@ -107,8 +108,8 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     if "honest" not in metrics or "groups" not in metrics["honest"]:
         return None
     honest, card, settings = metrics["honest"], load_card(run), load_settings(run / CONFIG_FILE)
-    record, prototypes = _read_json(run / RECORD_FILE), _read_json(run / PROTOTYPES_FILE)
-    first = _read_json(run / FIRST_STAGE / RECORD_FILE) or record
+    record, prototypes = read_record(run / RECORD_FILE), read_json_as(run / PROTOTYPES_FILE, dict[str, Any])
+    first = read_record(run / FIRST_STAGE / RECORD_FILE) or record
     values: dict[str, Any] = {
         **honest["scores"],
         **{f"iou {name}": scores["iou"] for name, scores in honest["tissues"].items()},
@@ -159,8 +160,3 @@ def unlike(results: list[RunResult]) -> list[str]:
             each = "; ".join(f"{value} in {', '.join(labels)}" for value, labels in found.items())
             sentences.append(f"Not on the same footing: the rows differ in {what} ({each}).")
     return sentences
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from histoproto.compare.bootstrap import DRAWS, Difference, differences
 from histoproto.compare.plan import Plan
 from histoproto.compare.results import Column, RunResult, columns_of, read_results, unlike
+from histoproto.documents.tables import write_table as write_csv
 from histoproto.files import replace_atomically
 
 FEW_REGIONS = 10
@@ -104,19 +104,19 @@ def write_table(plan: Plan, out: Path) -> Comparison:
         temporary.write_text(markdown(found), encoding="utf-8")
     keys = [column.key for column in found.columns]
     alike = list(found.results[0].alike) if found.results else []
-    with replace_atomically(out / CSV_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", "seed", "run", *keys, *alike, "settings"])
-        for result in found.results:
-            figures = (result.values.get(key, math.nan) for key in keys)
-            writer.writerow(
-                [
-                    *(result.variant.label, result.seed, result.folder.relative_to(out)),
-                    *("" if math.isnan(figure) else f"{figure:.6g}" for figure in figures),
-                    *(result.alike[key] for key in alike),
-                    " ".join(result.variant.settings),
-                ]
-            )
+    rows = [
+        [
+            *(result.variant.label, result.seed, result.folder.relative_to(out)),
+            *(
+                "" if math.isnan(figure) else f"{figure:.6g}"
+                for figure in (result.values.get(k, math.nan) for k in keys)
+            ),
+            *(result.alike[key] for key in alike),
+            " ".join(result.variant.settings),
+        ]
+        for result in found.results
+    ]
+    write_csv(out / CSV_FILE, ["method", "seed", "run", *keys, *alike, "settings"], rows)
     return found
 
 

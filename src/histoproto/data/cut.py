@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,10 +9,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import REGION_COLUMNS, SPLITS, Split, prove_disjoint
@@ -21,7 +21,9 @@ from histoproto.data.images import list_images, natural_key, read_image, read_ma
 from histoproto.data.names import group_of, patch_name
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.data.staging import refuse_if_filled, staged_folder
-from histoproto.errors import DataError, ImageError, OutputError, SettingError
+from histoproto.documents.shapes import read_json_as
+from histoproto.documents.tables import write_table
+from histoproto.errors import DataError, DocumentError, ImageError, OutputError, SettingError
 from histoproto.tissue import TissueSet
 
 Pixels = NDArray[np.uint8]
@@ -203,14 +205,20 @@ def cut_patches(
 def recorded_mpp(data: Path) -> float | None:
     """The scale in µm/px at which the training patches of a data folder were cut; None where that is not recorded."""
     path = data / "cut.json"
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8")).get("train", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); cut the regions again, or remove it") from error
-    scale: float | None = record.get("mpp") or record.get("region_mpp")
-    return scale
+        record = read_json_as(path, dict[str, _Scales]).get("train", _Scales())
+    except DocumentError as error:
+        raise DocumentError(f"{error}; cut the regions again, or remove the file") from error
+    return record.mpp or record.region_mpp
+
+
+class _Scales(BaseModel):
+    """What is read again of `CutSettings` in `cut.json`, µm/px."""
+
+    mpp: Annotated[float, Field(gt=0, lt=1000)] | None = None
+    region_mpp: Annotated[float, Field(gt=0, lt=1000)] | None = None
 
 
 @dataclass(frozen=True)
@@ -283,13 +291,10 @@ def _regions_in(folder: Path) -> set[str]:
 
 
 def _write_groups(path: Path, groups: Mapping[str, str], splits: Mapping[str, Split]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(REGION_COLUMNS)
-        writer.writerows([region, group, splits[group]] for region, group in groups.items())
+    write_table(path, REGION_COLUMNS, [(region, group, splits[group]) for region, group in groups.items()])
 
 
 def _write_settings(path: Path, earlier: Path, settings: CutSettings, splits: list[Split]) -> None:
-    record = json.loads(earlier.read_text(encoding="utf-8")) if earlier.is_file() else {}
+    record = read_json_as(earlier, dict[str, Any]) if earlier.exists() else {}
     record |= {split: asdict(settings) for split in splits}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from histoproto.data.images import natural_key
+from histoproto.documents.tables import read_table
 from histoproto.errors import DataError, SettingError
 
 Split = Literal["train", "val", "test"]
@@ -38,14 +38,15 @@ def groups_from_table(table: Path, column: str, regions: Iterable[str]) -> dict[
     """The group of each region from a CSV with the columns `image` (file name or stem) and `column`.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, or says nothing (or two things) about a region.
+        DocumentError: the table cannot be read.
+        DataError: it lacks a column, or says nothing (or two things) about a region.
     """
-    header, rows = read_table(table)
-    missing = [name for name in ("image", column) if name not in header]
+    content = read_table(table)
+    missing = [name for name in ("image", column) if name not in content.header]
     if missing:
-        raise DataError(f"{table} has no column {missing[0]!r}; its columns are {', '.join(header)}")
+        raise DataError(f"{table} has no column {missing[0]!r}; its columns are {', '.join(content.header)}")
     known: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
+    for row in content.rows:
         known[Path(row["image"]).stem].add(row[column].strip())
     groups = {}
     for region in regions:
@@ -144,28 +145,5 @@ def read_region_groups(table: Path) -> dict[str, str]:
     """The group of each region from the `groups.csv` of a data folder; nothing where there is none of that kind."""
     if not table.is_file():
         return {}
-    header, rows = read_table(table)
-    return {row["region"]: row["group"] for row in rows} if tuple(header) == REGION_COLUMNS else {}
-
-
-def read_table(table: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Header and rows of a CSV file (comma or semicolon, UTF-8, with or without byte-order mark); blanks trimmed.
-
-    Raises:
-        DataError: it cannot be read, or a row has not as many cells as the header.
-    """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            first = lines.readline()
-            lines.seek(0)
-            rows = list(csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"the table {table} cannot be read as CSV: {error}") from error
-    rows = [[cell.strip() for cell in row] for row in rows if any(row)]
-    if not rows:
-        raise DataError(f"the table {table} is empty; expected a header and one row per image")
-    header = rows[0]
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise DataError(f"{table}, row {number}: found {len(row)} cells, expected {len(header)} as in the header")
-    return header, [dict(zip(header, row, strict=True)) for row in rows[1:]]
+    found = read_table(table)
+    return {row["region"]: row["group"] for row in found.rows} if tuple(found.header) == REGION_COLUMNS else {}

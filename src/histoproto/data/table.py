@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from histoproto.data.groups import Split, read_table, split_named
-from histoproto.errors import DataError
+from histoproto.data.groups import Split, split_named
+from histoproto.documents.tables import read_table
+from histoproto.errors import DataError, DocumentError
 
 _RESERVED = ("image", "split", "group")
 
@@ -43,37 +44,39 @@ def find_table(root: Path) -> Path | None:
 
 def _holds_labels(path: Path) -> bool:
     try:
-        header, rows = read_table(path)
-    except DataError:
+        table = read_table(path)
+    except DocumentError:
         return False
-    values = [{row[name] for name in header if name not in _RESERVED} for row in rows[:1]]
-    return "image" in header and any(row and row <= {"0", "1"} for row in values)
+    values = [{row[name] for name in table.header if name not in _RESERVED} for row in table.rows[:1]]
+    return "image" in table.header and any(row and row <= {"0", "1"} for row in values)
 
 
 def read_labels(path: Path) -> LabelTable:
     """Read a table of image labels.
 
     Raises:
-        DataError: it cannot be read, has no column `image`, no tissue column, or two columns of one name.
+        DocumentError: it cannot be read.
+        DataError: it has no column `image`, or no tissue column.
     """
-    header, rows = read_table(path)
-    tissues = tuple(name for name in header if name not in _RESERVED)
-    if "image" not in header or not tissues:
-        raise DataError(f"{path} needs the column 'image' and one per tissue; its columns are {', '.join(header)}")
-    if len(set(header)) < len(header) or not all(header):
-        raise DataError(f"{path}: column names must be different and not empty, found {', '.join(header)}")
+    found = read_table(path)
+    tissues = tuple(name for name in found.header if name not in _RESERVED)
+    if "image" not in found.header or not tissues:
+        raise DataError(
+            f"{path} needs the column 'image' and one per tissue; its columns are {', '.join(found.header)}"
+        )
     table = LabelTable(tissues)
-    empty = [number for number, row in enumerate(rows, start=2) if not any(row[name] for name in tissues)]
+    numbered = list(zip(found.lines, found.rows, strict=True))
+    empty = [line for line, row in numbered if not any(row[name] for name in tissues)]
     if empty:
         table.problems.append(
-            f"{path.name}: {len(empty)} of {len(rows)} images have no label yet, the first is in row {empty[0]}; write "
-            "0 or 1 for each tissue, or remove the row"
+            f"{path.name}: {len(empty)} of {len(numbered)} images have no label yet, the first is in line {empty[0]}; "
+            "write 0 or 1 for each tissue, or remove the row"
         )
     seen: set[str] = set()
-    for number, row in enumerate(rows, start=2):
+    for line, row in numbered:
         if not any(row[name] for name in tissues):
             continue
-        where = f"{path.name}, row {number} ({row['image']})"
+        where = f"{path.name}, line {line} ({row['image']})"
         split = split_named(row.get("split", "train"))
         wrong = [f"{name} is {row[name]!r}" for name in tissues if row[name] not in ("0", "1")]
         if wrong:

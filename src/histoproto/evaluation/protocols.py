@@ -7,7 +7,7 @@ makes it. A new result replaces that of the same protocol and split and leaves t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +16,8 @@ from histoproto.config import InferenceSettings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.data.groups import Split
 from histoproto.data.layouts import open_data
-from histoproto.errors import RunError, SettingError
+from histoproto.documents.shapes import read_json_as
+from histoproto.errors import DocumentError, SettingError
 from histoproto.evaluation.confusion import Treatment
 from histoproto.evaluation.patches import evaluate_patches
 from histoproto.evaluation.summary import summarise
@@ -119,7 +120,7 @@ def evaluate(
         Results by the name of the protocol.
 
     Raises:
-        RunError, WeightsError: no trained model, or a damaged metrics.json.
+        RunError, WeightsError, DocumentError: no trained model, or a damaged metrics.json.
         DataError, ImageError, TissueError: patches without masks, unreadable files, tissues the model does not know.
         SettingError: there is no such protocol or device.
 
@@ -172,18 +173,15 @@ def load_metrics(run: Path) -> dict[str, dict[str, Result]]:
     """What was measured so far: results by protocol and split; nothing if nothing was.
 
     Raises:
-        RunError: metrics.json is damaged.
+        DocumentError: metrics.json is damaged.
     """
     path = run / METRICS_FILE
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read as JSON ({error}); move it away and evaluate again") from error
-    if not isinstance(content, Mapping) or not all(isinstance(splits, Mapping) for splits in content.values()):
-        raise RunError(f"{path} does not hold results by protocol and split; move it away and evaluate again")
-    return {protocol: dict(splits) for protocol, splits in content.items()}
+        return read_json_as(path, dict[str, dict[str, Result]])
+    except DocumentError as error:
+        raise DocumentError(f"{error}; move the file away and evaluate again") from error
 
 
 def save_metrics(run: Path, protocol: str, split: str, result: Result) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -11,8 +10,8 @@ from pathlib import Path
 from histoproto.config import InferenceSettings
 from histoproto.data.images import list_images, read_image, write_image, write_mask
 from histoproto.data.names import find_spelling, read_label
+from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, ImageError, SettingError
-from histoproto.files import replace_atomically
 from histoproto.inference.areas import tissue_areas
 from histoproto.inference.inputs import Pixels, in_chunks
 from histoproto.inference.overlay import overlay_picture
@@ -80,8 +79,7 @@ def predict_files(
             if progress:
                 progress(len(rows) + len(failed), len(images))
     header = ["image", *(f"{name} {column}" for name in names for column in ("%", "pixels", "mm2", "probability"))]
-    with replace_atomically(out / AREAS_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([[*header, "background pixels", "background mm2"], *rows])
+    write_table(out / AREAS_FILE, [*header, "background pixels", "background mm2"], rows)
     return Prediction(tuple(Path(row[0]) for row in rows), tuple(failed), out / AREAS_FILE)
 
 

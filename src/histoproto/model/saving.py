@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
 
 from histoproto.config import InferenceSettings, ModelSettings
+from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, WeightsError
 from histoproto.files import replace_atomically
 from histoproto.model.network import Network, build_network
@@ -74,15 +74,13 @@ def load_card(folder: Path) -> ModelCard:
     """The model card of a run folder.
 
     Raises:
-        RunError: there is none, or it was written by something else.
+        RunError: there is none.
+        DocumentError: it was written by something else.
     """
     path = folder / CARD_FILE
     if not path.is_file():
         raise RunError(f"{folder} holds no trained model ({CARD_FILE} is missing); give the folder of a finished run")
-    try:
-        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, ValueError) as error:
-        raise RunError(f"{path} is no model card of HistoProto: {str(error).splitlines()[0]}") from error
+    return read_json_as(path, ModelCard)
 
 
 def load_model(folder: Path) -> tuple[Network, ModelCard]:

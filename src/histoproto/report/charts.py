@@ -5,13 +5,14 @@ The charts take their colours from the page's style sheet, so they follow light,
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup, escape
+
+from histoproto.documents.tables import read_table
 
 WIDTH, HEIGHT = 340.0, 170.0
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 16.0, 8.0, 22.0
@@ -39,11 +40,10 @@ def read_history(path: Path) -> list[Curve]:
 
     Empty cells, NaN and text are left out, a column without numbers too; a missing file has no curves.
     """
-    if not path.is_file():
+    if not path.exists() or not path.stat().st_size:
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = [name for name in (rows[0] if rows else {}) if name and name not in ("step", "epoch")]
+    table = read_table(path)
+    columns, rows = [name for name in table.header if name not in ("step", "epoch")], table.rows
     curves = []
     for column in columns:
         cells = ((_number(row.get("step"), i), _number(row.get(column))) for i, row in enumerate(rows))

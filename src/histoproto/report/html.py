@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from histoproto.config import Settings
+from histoproto.config import Settings, load_settings
 from histoproto.data.layouts import open_data
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.network import HasPrototypes
-from histoproto.model.saving import CARD_FILE, load_card
+from histoproto.model.saving import load_card
+from histoproto.record import read_record
 from histoproto.report.charts import line_chart, read_history, title
 from histoproto.report.gallery import Example, make_gallery
 from histoproto.report.page import render
@@ -58,9 +56,9 @@ def write_report(run: Path, data: Path | None = None) -> Path:
         if isinstance(segmenter.network, HasPrototypes):
             prototypes = make_prototype_gallery(segmenter.network, card, folder)
         note = _examples_note(examples, split, len(patches))
-    record = _read_json(run / "record.json")
+    record = read_record(run / "record.json")
     config = run / "config.yaml"
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    settings = load_settings(config).model_dump(mode="json") if config.exists() else {}
     return render(
         run / REPORT_FILE,
         "report.html.j2",
@@ -72,7 +70,7 @@ def write_report(run: Path, data: Path | None = None) -> Path:
         examples_note=note,
         gallery=prototypes,
         curves=[(title(curve.name), line_chart(curve)) for curve in read_history(run / "history.csv")],
-        card=_facts(_read_json(run / CARD_FILE)),
+        card=_facts(card.model_dump(mode="json")),
         settings=_facts(settings, Settings().model_dump(mode="json")),
         record=_facts(record),
     )
@@ -100,11 +98,6 @@ def _subtitle(method: str, encoder: str, settings: dict[str, Any], record: dict[
         minutes, seconds = divmod(round(record["seconds"]), 60)
         parts.append(f"in {minutes} min" if minutes else f"in {seconds} s")
     return " · ".join(parts)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content
 
 
 def _facts(content: dict[str, Any], default: dict[str, Any] | None = None) -> list[Fact]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from histoproto.data.layouts import DataFolder, Patch, open_data
+from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, RunError
 from histoproto.evaluation.prototypes import PrototypeScores
-from histoproto.files import replace_atomically
 from histoproto.model.network import HasPrototypes
 from histoproto.model.saving import ModelCard, load_model
 from histoproto.report.page import render
@@ -138,7 +137,4 @@ def write_prototypes(run: Path, data: Path, out: Path) -> Path:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with replace_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    write_table(path, header, ([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file
 from torch import Tensor
 
+from histoproto.documents.tables import write_table
 from histoproto.files import replace_atomically
 
 LOSSES = ("classification", "diversity", "similarity", "total")
@@ -119,10 +119,7 @@ class History(lightning.Callback):
         self.rows.append({"step": step, "epoch": step / self.steps_per_epoch, **values})
         if trainer.is_global_zero:
             columns = list(dict.fromkeys(name for row in self.rows for name in row))
-            with replace_atomically(self.path) as temporary, temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(self.rows)
+            write_table(self.path, columns, ([row.get(name) for name in columns] for row in self.rows))
 
     def state_dict(self) -> dict[str, Any]:
         """Rows so far and the open interval."""

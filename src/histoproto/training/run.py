@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from histoproto.data.fingerprint import fingerprint
 from histoproto.errors import HistoProtoError
 from histoproto.methods.registry import build_method, resolve
 from histoproto.model.saving import CARD_FILE
-from histoproto.record import environment, now, peak_memory_mib, processor_seconds, write_record
+from histoproto.record import environment, now, peak_memory_mib, processor_seconds, read_record, write_record
 from histoproto.training.epochs import count_epochs
 from histoproto.training.fitting import fit
 from histoproto.training.folder import CONFIG_FILE, RECORD_FILE, settings_for, write_config
@@ -78,7 +77,7 @@ def train(
     trainer, module, checkpoints = fit(method, material, settings, out, resume)
     if trainer.is_global_zero:
         save(method, module, checkpoints, material, settings, out)
-        earlier = json.loads((first / RECORD_FILE).read_text(encoding="utf-8")) if first else {}
+        earlier = read_record(first / RECORD_FILE) if first else {}
         write_record(
             out / RECORD_FILE,
             {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from histoproto.data.images import read_mask
 from histoproto.data.phantom import TISSUES, phantom_region
 from histoproto.data.phantom_slide import draw_slide
-from histoproto.errors import DataError, OutputError
+from histoproto.errors import DataError, HistoProtoError, OutputError
 from histoproto.slides.export import write_geojson
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.regions.geojson import read_geojson
@@ -179,9 +179,9 @@ def test_forms_of_regions(tmp_path: Path, content: Any, areas: list[float], name
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "is not GeoJSON"),
-        (b"\xff\xfe\x00", "is not GeoJSON"),
-        (b"\x1f\x8b\x08\x00", "is not GeoJSON"),
+        (b"", "is no JSON"),
+        (b"\xff\xfe\x00", "is not UTF-16"),
+        (b"\x1f\x8b\x08\x00", "is a damaged gzip file"),
         (b"3", "expected a FeatureCollection"),
         (b'{"type": "FeatureCollection"}', "expected a FeatureCollection"),
         (b'["a"]', "expected a FeatureCollection"),
@@ -190,7 +190,7 @@ def test_forms_of_regions(tmp_path: Path, content: Any, areas: list[float], name
         (b'{"type": "Polygon", "coordinates": [[["a", 0], [1, 0], [1, 1]]]}', "a feature that is not GeoJSON"),
         (
             b'{"type": "Polygon", "coordinates": [[[NaN, 0], [1, 0], [1, 1], [NaN, 0]]]}',
-            "a feature that is not GeoJSON",
+            "NaN is no number",
         ),
         (b'{"type": "Polygon", "coordinates": [[[0, 0], [1, 0]]]}', "a feature that is not GeoJSON"),
         (b'{"type": "Circle"}', "a feature that is not GeoJSON"),
@@ -201,8 +201,8 @@ def test_forms_of_regions(tmp_path: Path, content: Any, areas: list[float], name
 def test_what_is_no_region_ends_in_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "regions.geojson"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=sentence) as error:
+    with pytest.raises(HistoProtoError, match=sentence) as error:
         read_geojson(path)
     assert str(path) in str(error.value)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(HistoProtoError, match="cannot be read"):
         read_geojson(tmp_path / "missing.geojson")

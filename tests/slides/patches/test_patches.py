@@ -145,7 +145,7 @@ def test_classes_annotations_and_groups_may_be_given(slides: Path, tmp_path: Pat
             lambda folder: draw(folder / "Fall 1.geojson", (shapely.box(0, 0, 9, 9), None)),
             "there are 1 without a class",
         ),
-        (lambda folder: (folder / "Fall 1.geojson").write_text("{"), "not GeoJSON"),
+        (lambda folder: (folder / "Fall 1.geojson").write_text("{"), "is no JSON"),
         (lambda folder: write_slide(folder / "Fall 1.ome.tif", np.zeros((9, 9, 3), np.uint8)), "more than one slide"),
         (lambda folder: write_slide(folder / "Fall 1.tif", np.zeros((99, 99, 3), np.uint8), None), "--region-mpp"),
         (lambda folder: (folder / "Fall 1.tif").unlink(), "there are no slides"),
@@ -153,7 +153,7 @@ def test_classes_annotations_and_groups_may_be_given(slides: Path, tmp_path: Pat
 )
 def test_slides_that_cannot_be_cut(slides: Path, tmp_path: Path, change: object, sentence: str) -> None:
     change(slides)  # type: ignore[operator]
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(HistoProtoError, match=sentence):
         run("cut", slides, tmp_path / "out", "--mpp", 0.5, "--size", 20)
     assert not (tmp_path / "out").exists()
 
@@ -203,7 +203,7 @@ def test_tiles_show_tissue_and_wait_for_labels(half_glass: Path, tmp_path: Path)
     tile = read_image(out / rows[0]["image"])
     assert tile.shape == (100, 100, 3)
     assert np.abs(tile.mean(axis=(0, 1)) - RED).max() < 2
-    with pytest.raises(DataError, match="30 of 30 images have no label yet, the first is in row 2"):
+    with pytest.raises(DataError, match="30 of 30 images have no label yet, the first is in line 2"):
         open_data(out)
     lines = (out / "labels.csv").read_text().splitlines()
     (out / "labels.csv").write_text("\n".join([lines[0], *(line.replace(",,,", ",1,0,") for line in lines[1:])]))

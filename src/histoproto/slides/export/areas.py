@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from histoproto.files import replace_atomically
+from histoproto.documents.tables import read_table, write_table
+from histoproto.errors import DocumentError
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.regions.geojson import Region
 from histoproto.slides.regions.polygons import fill_polygons
@@ -19,6 +19,7 @@ from histoproto.tissue import TissueSet
 
 WHOLE_SLIDE = "slide"
 BACKGROUND = "background"
+HEADER = ("region", "tissue", "mm2", "percent", "pixels")
 AT_ONCE = 1 << 20
 """Pixels that are counted at once; counting takes eight bytes for each."""
 
@@ -81,16 +82,20 @@ def write_areas(path: Path, rows: Sequence[AreaRow]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with replace_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["region", "tissue", "mm2", "percent", "pixels"])
-        for row in rows:
-            writer.writerow([row.region, row.tissue, _number(row.mm2, 6), _number(row.percent, 3), row.pixels])
+    cells = ((row.region, row.tissue, _number(row.mm2, 6), _number(row.percent, 3), row.pixels) for row in rows)
+    write_table(path, HEADER, cells)
 
 
 def read_areas(path: Path) -> list[AreaRow]:
-    """Read what `write_areas` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
+    """Read what `write_areas` wrote.
+
+    Raises:
+        DocumentError: it cannot be read, or is something else.
+    """
+    table = read_table(path)
+    if set(table.header) != set(HEADER):
+        raise DocumentError(f"{path} is no table of areas: expected the columns {', '.join(HEADER)}")
+    try:
         return [
             AreaRow(
                 row["region"],
@@ -99,8 +104,10 @@ def read_areas(path: Path) -> list[AreaRow]:
                 float(row["percent"] or math.nan),
                 float(row["mm2"] or math.nan),
             )
-            for row in csv.DictReader(file)
+            for row in table.rows
         ]
+    except ValueError as error:
+        raise DocumentError(f"{path} is no table of areas: {error}") from error
 
 
 def _number(value: float, digits: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
 import math
 from collections.abc import Iterable
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from histoproto.data.images import natural_key
+from histoproto.documents.json_file import read_json
+from histoproto.documents.tables import write_table
+from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
 from histoproto.report.page import render
 from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
@@ -77,8 +79,7 @@ def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
     slides, colours = _finished(out)
     slides += _failures(out, {slide.name for slide in slides})
     slides.sort(key=lambda slide: natural_key(slide.name))
-    with replace_atomically(out / SUMMARY_TABLE) as temporary:
-        _write_table(temporary, slides, list(colours))
+    _write_table(out / SUMMARY_TABLE, slides, list(colours))
     done = [slide for slide in slides if slide.state == "done"]
     render(
         out / SUMMARY_PAGE,
@@ -105,9 +106,9 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
             continue
         try:
             rows = [row for row in read_areas(folder / AREAS_FILE) if row.region == WHOLE_SLIDE]
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            record: dict[str, Any] = read_json(path)
             picture = _data_uri(folder / THUMBNAIL_FILE)
-        except FileNotFoundError:  # not of a slide, or removed just now
+        except (DocumentError, FileNotFoundError):  # not of a slide, or removed just now
             continue
         colours |= {tissue["name"]: tissue["colour"] for tissue in record["tissues"]}
         slides.append(
@@ -134,24 +135,23 @@ def _failures(out: Path, finished: set[str]) -> list[_Slide]:
                 path.unlink()
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:  # another process has removed it
+            content = read_json(path)
+        except DocumentError:  # another process has removed it
             continue
         slides.append(_Slide(name, content["path"], sentence=content["sentence"]))
     return slides
 
 
 def _write_table(path: Path, slides: list[_Slide], tissues: list[str]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        areas = [f"{tissue} {unit}" for tissue in tissues for unit in ("mm2", "%")]
-        writer.writerow(["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", "error"])
-        for slide in slides:
-            cells: list[str] = []
-            for tissue in tissues:
-                cells += [_cell(slide.mm2.get(tissue), 6), _cell(slide.percent.get(tissue), 3)]
-            cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.seconds, 1), _cell(slide.tiles, 0)]
-            writer.writerow([slide.name, slide.path, slide.state, *cells, slide.sentence])
+    areas = [f"{tissue} {unit}" for tissue in tissues for unit in ("mm2", "%")]
+    rows = []
+    for slide in slides:
+        cells: list[str] = []
+        for tissue in tissues:
+            cells += [_cell(slide.mm2.get(tissue), 6), _cell(slide.percent.get(tissue), 3)]
+        cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.seconds, 1), _cell(slide.tiles, 0)]
+        rows.append([slide.name, slide.path, slide.state, *cells, slide.sentence])
+    write_table(path, ["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", "error"], rows)
 
 
 def _cell(value: float | None, digits: int) -> str:

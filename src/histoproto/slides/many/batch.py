@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
 
+from histoproto.documents.json_file import read_json
 from histoproto.errors import OutputError, SettingError
 from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.summary import Failure, write_summary
@@ -125,7 +126,7 @@ def segment_slides(
 
 def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: ModelCard) -> bool:
     """Whether a finished slide was another file, or done in another way."""
-    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    record = read_json(folder / RECORD_FILE)
     settings = {**asdict(options), **options.settings(card.inference).model_dump(), "model_mpp": options.scale(card)}
     wanted = {
         "slide": str(task.path.absolute()),

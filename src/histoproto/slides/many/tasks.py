@@ -12,8 +12,8 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from histoproto.data.groups import read_table
 from histoproto.data.images import natural_key
+from histoproto.documents.tables import read_table
 from histoproto.errors import DataError
 from histoproto.slides.task import SlideTask
 
@@ -131,20 +131,20 @@ def _series(path: Path) -> str | None:
 
 
 def _in_table(table: Path) -> Iterator[SlideTask]:
-    header, rows = read_table(table)
-    unknown = [name for name in header if name not in ("slide", "mpp", "region")]
-    if "slide" not in header or unknown:
-        raise DataError(f"{table} takes the columns slide, mpp and region; its columns are {', '.join(header)}")
-    for number, row in enumerate(rows, start=2):
+    found = read_table(table)
+    unknown = [name for name in found.header if name not in ("slide", "mpp", "region")]
+    if "slide" not in found.header or unknown:
+        raise DataError(f"{table} takes the columns slide, mpp and region; its columns are {', '.join(found.header)}")
+    for line, row in zip(found.lines, found.rows, strict=True):
         text, region = row.get("mpp", ""), row.get("region", "")
         try:
             mpp = float(text) if text else None
         except ValueError:
             mpp = float("nan")
         if mpp is not None and not (isfinite(mpp) and mpp > 0):
-            raise DataError(f"{table}, row {number}: the µm/px is {text!r}, expected a number above 0, or nothing")
+            raise DataError(f"{table}, line {line}: the µm/px is {text!r}, expected a number above 0, or nothing")
         if not row["slide"]:
-            raise DataError(f"{table}, row {number}: the slide is missing")
+            raise DataError(f"{table}, line {line}: the slide is missing")
         yield SlideTask(table.parent / row["slide"], mpp, table.parent / region if region else None)
 
 

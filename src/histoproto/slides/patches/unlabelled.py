@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from histoproto.data.grid import grid_offsets
 from histoproto.data.images import write_image
 from histoproto.data.names import patch_name
 from histoproto.data.staging import refuse_if_filled, staged_folder
+from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.labelling.scope import find_scope
 from histoproto.slides.many.tasks import name_slides
@@ -83,22 +83,21 @@ def cut_tiles(
     refuse_if_filled(out)
     counts: dict[str, int] = {}
     with staged_folder(out) as part:
-        with (part / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["image", *tissues.names, "group"])
-            for name, task in name_slides(tasks).items():
-                with open_slide(task.path, task.mpp) as reader:
-                    mpp = require_mpp(reader, "--slide-mpp")
-                    downsample = settings.mpp / mpp
-                    places = _places(reader, mpp, settings, task.regions)
-                    for index, top, left in places:
-                        tile = Path("tiles", patch_name(name, index))
-                        corner = left * downsample, top * downsample
-                        write_image(part / tile, reader.read(*corner, settings.size, settings.size, downsample))
-                        table.writerow([tile.as_posix(), *[""] * len(tissues), name])
-                counts[name] = len(places)
-                if progress:
-                    progress(len(counts), len(tasks))
+        rows: list[list[str]] = []
+        for name, task in name_slides(tasks).items():
+            with open_slide(task.path, task.mpp) as reader:
+                mpp = require_mpp(reader, "--slide-mpp")
+                downsample = settings.mpp / mpp
+                places = _places(reader, mpp, settings, task.regions)
+                for index, top, left in places:
+                    tile = Path("tiles", patch_name(name, index))
+                    corner = left * downsample, top * downsample
+                    write_image(part / tile, reader.read(*corner, settings.size, settings.size, downsample))
+                    rows.append([tile.as_posix(), *[""] * len(tissues), name])
+            counts[name] = len(places)
+            if progress:
+                progress(len(counts), len(tasks))
+        write_table(part / "labels.csv", ["image", *tissues.names, "group"], rows)
         if not any(counts.values()):
             raise DataError(f"none of {len(counts)} slides has a tile with {settings.tissue:.0%} of tissue")
         tissues.write(part / "classes.yaml")
