@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from histoproto.documents.json_file import read_json
 from histoproto.documents.shapes import as_form
 from histoproto.files import replace_atomically
+from histoproto.plugins import KINDS, offered
 
 _PACKAGES = ("histoproto", "torch", "torchvision", "timm", "lightning", "transformers", "numpy", "safetensors")
 
@@ -34,6 +35,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": {name: _version(name) for name in _PACKAGES},
+        "plugins": {f"{kind} {name}": package for kind in KINDS for name, package in offered(kind).items()},
         "git": _git_state(),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-from histoproto import hub
+from histoproto import hub, plugins
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "pydantic", "safetensors")
 EXTRAS = {
@@ -53,6 +53,9 @@ def findings() -> Iterator[Finding]:
     for module, (use, command) in EXTRAS.items():
         present = util.find_spec(module) is not None
         yield module, True if present else None, f"{'present' if present else f'not installed ({command})'}: {use}"
+    for kind in plugins.KINDS:
+        for name, package in plugins.offered(kind).items():
+            yield f"{kind} {name}", True, f"of the package {package}"
     yield _hub()
     yield _temporary()
 

@@ -1,10 +1,14 @@
-"""The methods by name. A new one is a file in this room and a line here."""
+"""The methods by name: our own, a file in this room and a line here each, and those of other packages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from torch import Tensor
 
-from histoproto.config import Presets, Settings
+from histoproto import plugins
+from histoproto.config import Settings
 from histoproto.errors import SettingError
 from histoproto.methods.base import Method
 from histoproto.methods.cam import CAM
@@ -14,7 +18,7 @@ from histoproto.methods.mosaic import LPDWithMosaics, Mosaic
 from histoproto.methods.pbip import PBIP
 from histoproto.methods.supervised import Supervised
 
-METHODS: dict[str, type[Method]] = {
+OWN: dict[str, type[Method]] = {
     "lpd": LPD,
     "lpd-published": PublishedLPD,
     "lpd+decoder": LPDWithDecoder,
@@ -26,7 +30,52 @@ METHODS: dict[str, type[Method]] = {
     "supervised": Supervised,
 }
 
-PRESETS: Presets = {name: method.preset for name, method in METHODS.items()}
+
+class _Methods(Mapping[str, type[Method]]):
+    """Our own methods, then those of other packages, which are imported when they are asked for.
+
+    Looking one up raises a SettingError if the package that offers it is broken.
+    """
+
+    def __getitem__(self, name: str) -> type[Method]:
+        if name in OWN:
+            plugins.warn_if_hidden("method", name)
+            return OWN[name]
+        found = plugins.find("method", name)
+        if found is None:
+            raise KeyError(name)
+        if not (isinstance(found, type) and issubclass(found, Method)):
+            raise plugins.broken("method", name, f"is no subclass of {Method.__module__}.Method")
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in OWN or name in plugins.offered("method")
+
+    def __iter__(self) -> Iterator[str]:
+        yield from OWN
+        yield from (name for name in plugins.offered("method") if name not in OWN)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class _Presets(Mapping[str, Mapping[str, Mapping[str, Any]]]):
+    """The presets of `METHODS`."""
+
+    def __getitem__(self, name: str) -> Mapping[str, Mapping[str, Any]]:
+        return METHODS[name].preset
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(METHODS)
+
+    def __len__(self) -> int:
+        return len(METHODS)
+
+
+METHODS: Mapping[str, type[Method]] = _Methods()
+"""All methods that can be trained here."""
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = _Presets()
 """What each method starts from, for `load_settings`."""
 
 
@@ -34,7 +83,7 @@ def method_class(settings: Settings) -> type[Method]:
     """What trains the network that a run folder ends with: the method or, for a second stage, pixel supervision.
 
     Raises:
-        SettingError: there is no such method.
+        SettingError: there is no such method, or the package that offers it is broken.
     """
     if settings.method not in METHODS:
         raise SettingError(f"there is no method {settings.method!r}; there are {', '.join(METHODS)}")
@@ -55,7 +104,10 @@ def build_method(settings: Settings, frequency: Tensor) -> Method:
         frequency: C, part of the training patches that hold each tissue.
 
     Raises:
-        SettingError: there is no such method, or its settings do not fit each other.
+        SettingError: there is no such method, its settings do not fit each other, or it is another package's and fails.
     """
     settings = resolve(settings)
-    return method_class(settings)(settings, frequency)
+    method = method_class(settings)
+    if method in OWN.values():
+        return method(settings, frequency)
+    return plugins.sound("method", settings.method, lambda: method(settings, frequency))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from histoproto.errors import WeightsError
 from histoproto.model.encoder import Encoder
-from histoproto.model.encoders import build_encoder
+from histoproto.model.encoders import build_encoder, plugged
 from histoproto.model.timm_encoder import TimmEncoder
 from histoproto.model.weights import OFFLINE_ENCODER
 
@@ -25,7 +25,8 @@ class Teacher(nn.Module):
 
     Args:
         spec: `NAME` of an encoder (see `build_encoder`); `NAME@PATH` with a local weights file; `hf-hub:OWNER/NAME` or
-            `local-dir:PATH` (config.json and weights), as most pathology encoders are published for timm.
+            `local-dir:PATH` (config.json and weights), as most pathology encoders are published for timm; or `NAME`,
+            `NAME@PATH` of a teacher that another package offers.
 
     Raises:
         SettingError, WeightsError: see `build_encoder`.
@@ -58,6 +59,8 @@ class Teacher(nn.Module):
 
 def _build(spec: str) -> Encoder:
     name, _, path = spec.partition("@")
+    if other := plugged(name, path or "imagenet", "teacher"):
+        return other
     if path and not spec.startswith(SOURCES):
         return build_encoder(name, path)
     try:

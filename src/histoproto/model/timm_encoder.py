@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from histoproto import hub
+from histoproto import hub, plugins
 from histoproto.errors import SettingError, WeightsError
 from histoproto.model.atrous import phase_dilated_convolutions
 from histoproto.model.encoder import RANDOM_LICENCE, Encoder
@@ -33,7 +33,11 @@ class TimmEncoder(Encoder):
 
         if ":" not in name and not timm.is_model(name):
             close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "those of timm.list_models()"
-            raise SettingError(f"there is no encoder {name!r}; there are {close}, and mit_b0 … mit_b5")
+            others = ", ".join(["mit_b0 … mit_b5", *plugins.offered("encoder")])
+            raise SettingError(
+                f"there is no encoder {name!r}; there are {close}, {others}, and those that other packages offer, once "
+                "these are installed"
+            )
         from_hub = weights == "imagenet" and name != OFFLINE_ENCODER
         body = _first_that_builds(name, from_hub)
         info = body.feature_info
