@@ -7,7 +7,10 @@ The three names a script needs are loaded on first use, so that `import histopro
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from histoproto.privacy import switch_telemetry_off
 from histoproto.version import __version__
+
+switch_telemetry_off()
 
 if TYPE_CHECKING:
     from histoproto.evaluation.protocols import evaluate

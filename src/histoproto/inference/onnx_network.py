@@ -33,6 +33,7 @@ class OnnxNetwork(Network):
             import onnxruntime
         except ImportError as error:
             raise SettingError(f"{path} needs ONNX Runtime; pip install 'histoproto[onnx]'") from error
+        onnxruntime.disable_telemetry_events()  # for scripts that imported it before us (see `histoproto.privacy`)
         provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type, device.type)
         if provider not in onnxruntime.get_available_providers():
             raise SettingError(f"the ONNX Runtime that is installed cannot use {device}; try --device cpu")

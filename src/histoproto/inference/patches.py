@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
+from histoproto.errors import WeightsError
 from histoproto.inference.fusion import Fusion, Ranges, fuse_scales, widen_ranges
 from histoproto.inference.gating import gate, gate_softly, present_tissues
 from histoproto.inference.views import mean_of_views
-from histoproto.model.network import Network
+from histoproto.model.network import ClassMaps, Network
 
 ENCODER_STRIDE = 32
 """Sides are padded to a multiple of this, so that the cells of every feature map cover whole pixels."""
@@ -52,6 +54,9 @@ def patch_maps(
         ranges: for min–max maps; None: those of each patch.
         cell: side of a square of pixels that share one value: with 8, maps are H/8 × W/8 and the finest ones are taken
             as they are, not upsampled. It must divide the sides of the images, and 32.
+
+    Raises:
+        WeightsError: the network gives something else than finite numbers.
     """
     height, width = (side // cell for side in images.shape[-2:])
     padded = pad_to_stride(images)
@@ -66,7 +71,7 @@ def patch_maps(
             [fuse_scales(maps, size, settings.fusion_weights, mode, ranges=ranges) for mode in modes], dim=1
         )
 
-    fused, logits = mean_of_views(network.class_maps, fuse, padded, settings.views)
+    fused, logits = mean_of_views(partial(_finite_maps, network), fuse, padded, settings.views)
     fused = fused[..., :height, :width]
     probabilities = logits.sigmoid()
     present = present_tissues(probabilities, thresholds) if labels is None else labels
@@ -80,10 +85,21 @@ def add_ranges(
     ranges: Ranges | None, network: Network, images: Tensor, thresholds: Tensor, labels: Tensor | None
 ) -> Ranges:
     """The ranges of activation maps, widened by those of some windows of an image (arguments as in `patch_maps`)."""
-    out = network.class_maps(pad_to_stride(images))
+    out = _finite_maps(network, pad_to_stride(images))
     return widen_ranges(
         ranges, out.maps, present_tissues(out.logits.sigmoid(), thresholds) if labels is None else labels
     )
+
+
+def _finite_maps(network: Network, images: Tensor) -> ClassMaps:
+    """Class maps; NaN would be in no tissue, and come out as background."""
+    found = network.class_maps(images)
+    if not all(values.sum().isfinite() for values in (found.logits, *found.maps)):
+        raise WeightsError(
+            "the network gives values that are not finite (NaN or infinite) for an image, so nothing can be said about "
+            "it; its weights are damaged, or too large for half precision (leave out --fast)"
+        )
+    return found
 
 
 def as_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from safetensors.torch import save_file
 
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, WeightsError
-from histoproto.files import replace_atomically
+from histoproto.files import replace_atomically, why_unreadable
 from histoproto.model.network import Network, build_network
-from histoproto.model.weights import read_state_dict
+from histoproto.model.weights import read_state_dict, require_finite
 from histoproto.tissue import TissueSet
 from histoproto.version import __version__
 
@@ -55,6 +56,14 @@ class ModelCard(BaseModel):
     training_data: dict[str, Any]
     """Layout, number of patches and fingerprint of the training data."""
 
+    @model_validator(mode="after")
+    def _one_threshold_each(self) -> ModelCard:
+        if len(self.thresholds) != len(self.tissues):
+            raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.tissues)} tissues")
+        if wrong := [value for value in self.thresholds if not 0 <= value <= 1]:  # NaN is in no range
+            raise ValueError(f"thresholds are probabilities from 0 to 1, found {wrong[0]}")
+        return self
+
     @property
     def tissues(self) -> TissueSet:
         """The tissues, in index order."""
@@ -62,11 +71,16 @@ class ModelCard(BaseModel):
 
 
 def save_model(folder: Path, network: Network, card: ModelCard) -> None:
-    """Write weights and card into `folder`, each under a temporary name first."""
+    """Write weights and card into `folder`, each under a temporary name first.
+
+    Raises:
+        WeightsError: the weights are not finite; nothing is written then.
+    """
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with replace_atomically(folder / WEIGHTS_FILE) as temporary:
+    require_finite(state, _learnt(network), "the trained weights")
+    with replace_atomically(folder / WEIGHTS_FILE, lasting=True) as temporary:
         save_file(state, temporary)
-    with replace_atomically(folder / CARD_FILE) as temporary:
+    with replace_atomically(folder / CARD_FILE, lasting=True) as temporary:
         temporary.write_text(card.model_dump_json(indent=2), encoding="utf-8")
 
 
@@ -78,6 +92,8 @@ def load_card(folder: Path) -> ModelCard:
         DocumentError: it was written by something else.
     """
     path = folder / CARD_FILE
+    if os.path.lexists(path) and (reason := why_unreadable(path)):
+        raise RunError(f"{path} cannot be read: {reason}")
     if not path.is_file():
         raise RunError(f"{folder} holds no trained model ({CARD_FILE} is missing); give the folder of a finished run")
     return read_json_as(path, ModelCard)
@@ -99,5 +115,10 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
             f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {len(wrong)} tensors are missing, unknown or of "
             f"another shape (the first is {wrong[0]}); it is of another model or of an earlier version, so train again"
         )
+    require_finite(state, _learnt(network), str(folder / WEIGHTS_FILE))
     network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last), card
+
+
+def _learnt(network: Network) -> set[str]:
+    return {name for name, _ in network.named_parameters()}

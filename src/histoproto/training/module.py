@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from histoproto.data.dataset import Sample
+from histoproto.errors import RunError
 from histoproto.methods.base import Method
 from histoproto.model.network import Network
 from histoproto.training.selection import mean_average_precision, standard_error
@@ -67,10 +68,27 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(hash((self.method.settings.seed, self.global_step, self.global_rank)) % 2**31)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """One step; every loss is logged under its name."""
+        """One step; every loss is logged under its name.
+
+        Raises:
+            RunError: the loss is not finite, from which no training recovers.
+        """
         losses = self.method.losses(batch, progress=self.global_step / self.total_steps)
+        if not losses["total"].isfinite():
+            raise RunError(self._diverged(losses))
         self.log_dict({name: value.detach() for name, value in losses.items()}, sync_dist=True)
         return losses["total"]
+
+    def _diverged(self, losses: dict[str, Tensor]) -> str:
+        training = self.method.settings.training
+        found = ", ".join(f"{name} {float(value):.3g}" for name, value in losses.items())
+        return (
+            f"the loss is not finite at step {self.global_step + 1} of {self.total_steps} ({found}): training has "
+            f"diverged and was stopped, no model is saved; try a smaller training.learning_rate (now "
+            f"{training.learning_rate:g}) and training.prototype_learning_rate (now "
+            f"{training.prototype_learning_rate:g}), or training.precision=32 (now {training.precision}), in a new "
+            "folder"
+        )
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Class probabilities of held-out patches."""

@@ -25,7 +25,7 @@ from histoproto.errors import DataError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.half_precision import HalfPrecision
 from histoproto.slides import segment
-from histoproto.slides.many import lock as locks
+from histoproto import lock as locks
 from histoproto.slides.many.batch import segment_slides
 from histoproto.slides.many.job import Job, is_finished
 from histoproto.slides.many.lock import slide_lock

@@ -1,0 +1,110 @@
+"""A saved model: what is refused when it is written and when it is read, and that the reason is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fakes import TISSUES, ColourNetwork, colour_card, tiny_run
+from histoproto.config import InferenceSettings, ModelSettings
+from histoproto.errors import HistoProtoError, RunError, WeightsError
+from histoproto.inference.segmenter import Segmenter
+from histoproto.model.network import ClassMaps, PrototypeNetwork
+from histoproto.model.saving import load_card, load_model, save_model
+
+SETTINGS = ModelSettings(encoder="test_efficientnet", weights=None, prototypes=2, dimension=8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path, value: float) -> None:
+    network = PrototypeNetwork(SETTINGS, len(TISSUES))
+    with torch.no_grad():
+        network.bank.prototypes[0, 0, 0] = value
+    card = colour_card().model_copy(update={"model": SETTINGS})
+    with pytest.raises(WeightsError, match=r"not finite.*bank\.prototypes"):
+        save_model(tmp_path / "run", network, card)
+    assert not (tmp_path / "run").exists()
+    run = tiny_run(tmp_path / "other")
+    save_file(load_file(run / "model.safetensors") | {"bank.prototypes": network.bank.prototypes.data}, run / "x")
+    (run / "x").replace(run / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"model\.safetensors: 1 of \d+ tensors hold values that are not finite"):
+        load_model(run)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "reason"),
+    [([0.5, 0.5], "2 thresholds for 3 tissues"), ([0.5, 0.5, 1.5], "found 1.5"), ([0.5, float("nan"), 0.5], "nan")],
+)
+def test_thresholds_of_another_number_or_range_are_refused(
+    tmp_path: Path, thresholds: list[float], reason: str
+) -> None:
+    run = tiny_run(tmp_path / "run")
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(card | {"thresholds": thresholds}))
+    with pytest.raises(RunError, match=rf"model\.json is no model card.*{reason}"):
+        load_card(run)
+
+
+class Broken(ColourNetwork):
+    """Gives one value that is not finite, in the finest map or among the logits."""
+
+    def __init__(self, value: float, place: str):
+        super().__init__()
+        self.value, self.place = value, place
+
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        found = super().class_maps(x)
+        (found.maps[0][0, 0, 0] if self.place == "map" else found.logits[0])[0] = self.value
+        return found
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", ["map", "logits"])
+@pytest.mark.parametrize("side", [64, 160])
+@pytest.mark.parametrize("fusion", ["raw", "minmax"])
+def test_predictions_that_are_not_finite_are_an_error_and_no_background(
+    value: float, place: str, side: int, fusion: str
+) -> None:
+    segmenter = Segmenter(Broken(value, place), colour_card(), device="cpu")  # type: ignore[arg-type]
+    settings = InferenceSettings.model_validate({"background": "none", "fusion": fusion})
+    with pytest.raises(WeightsError, match="not finite"):
+        segmenter.segment(np.full((side, side, 3), 200, np.uint8), settings=settings)
+
+
+AS_NOBODY = """
+import os, sys
+os.setgid(65534); os.setuid(65534)
+from pathlib import Path
+from histoproto.errors import HistoProtoError
+from histoproto.model.saving import load_model
+try:
+    load_model(Path(sys.argv[1]))
+except HistoProtoError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "model.json"])
+def test_what_may_not_be_read_is_named_so(tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(tmp_path / "run")
+    (run / file).chmod(0)
+    if os.geteuid():
+        with pytest.raises(HistoProtoError, match=rf"{file} cannot be read: Permission denied"):
+            load_model(run)
+        return
+    for folder in (run, *run.parents):  # root may read anything: somebody else must try
+        if not folder.stat().st_mode & 1 and str(folder) != "/":
+            folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", AS_NOBODY, run], capture_output=True, text=True, check=False)
+    if "Permission denied: '/" in done.stderr or "No module named" in done.stderr:
+        pytest.skip("nobody may not read this installation")
+    assert f"{file} cannot be read: Permission denied" in done.stdout, done.stderr
