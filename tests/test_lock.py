@@ -57,7 +57,12 @@ def test_a_second_process_is_refused_at_once_and_a_killed_one_blocks_nobody(tmp_
 
 @pytest.mark.parametrize(
     "content",
-    ["", "4711\nanother-machine\n", "not a lock at all", "filelock/2\npid=1\nhost=x\nmode=lease\ntoken=a\nduration=7.0\n"],
+    [
+        "",
+        "4711\nanother-machine\n",
+        "not a lock at all",
+        "filelock/2\npid=1\nhost=x\nmode=lease\ntoken=a\nduration=7.0\n",
+    ],
     ids=["empty", "two lines", "foreign", "another duration"],
 )
 def test_what_is_no_lock_of_ours_is_taken_over_after_the_same_silence(

@@ -40,7 +40,9 @@ def test_the_step_and_what_to_try_are_named(
 
     monkeypatch.setattr(CAM, "losses", losses)
     settings = load_settings(overrides=[*TINY, "training.batch_size=4", "training.checkpoint_every=1"])
-    with pytest.raises(RunError, match=rf"not finite at step {step} of 4 .*smaller training\.learning_rate \(now 0\.001"):
+    with pytest.raises(
+        RunError, match=rf"not finite at step {step} of 4 .*smaller training\.learning_rate \(now 0\.001"
+    ):
         train(data, tmp_path / "run", settings)
     assert steps == step
     assert not (tmp_path / "run" / "model.json").exists()

@@ -20,12 +20,12 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from fakes import ColourNetwork, colour_card, tiny_run
+from histoproto import lock as locks
 from histoproto.data.images import write_image
 from histoproto.errors import DataError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.half_precision import HalfPrecision
 from histoproto.slides import segment
-from histoproto import lock as locks
 from histoproto.slides.many.batch import segment_slides
 from histoproto.slides.many.job import Job, is_finished
 from histoproto.slides.many.lock import slide_lock
