@@ -121,10 +121,10 @@ def sweep_partial(folder: Path) -> None:
 def why_unreadable(path: Path) -> str | None:
     """Why a file cannot be opened ("Permission denied", say); None if it can be."""
     try:
-        with path.open("rb"):
-            return None
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # nobody waits for a pipe
     except OSError as error:
         return error.strerror or str(error)
+    return None
 
 
 def _synchronise(path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fakes import TISSUES, ColourNetwork, colour_card, tiny_run
 from histoproto.config import InferenceSettings, ModelSettings
-from histoproto.errors import RunError, WeightsError
+from histoproto.errors import DocumentError, WeightsError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.network import ClassMaps, PrototypeNetwork
 from histoproto.model.saving import load_card, load_model, save_model
@@ -43,7 +43,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("thresholds", "reason"),
-    [([0.5, 0.5], "2 thresholds for 3 tissues"), ([0.5, 0.5, 1.5], "found 1.5"), ([0.5, float("nan"), 0.5], "nan")],
+    [([0.5, 0.5], "2 thresholds for 3 tissues"), ([0.5, 0.5, 1.5], "found 1.5"), ([0.5, float("nan"), 0.5], "NaN")],
 )
 def test_thresholds_of_another_number_or_range_are_refused(
     tmp_path: Path, thresholds: list[float], reason: str
@@ -51,7 +51,7 @@ def test_thresholds_of_another_number_or_range_are_refused(
     run = tiny_run(tmp_path / "run")
     card = json.loads((run / "model.json").read_text())
     (run / "model.json").write_text(json.dumps(card | {"thresholds": thresholds}))
-    with pytest.raises(RunError, match=rf"model\.json is no model card.*{reason}"):
+    with pytest.raises(DocumentError, match=rf"model\.json.*{reason}"):
         load_card(run)
 
 
