@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 
 _INTERRUPTED = 130
 _MACHINE = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT}
@@ -20,11 +21,13 @@ def main() -> None:
 
         app()
     except HistoProtoError as error:
+        _trace_if_verbose()
         _fail(sentence(error))
     except OSError as error:
         # A full disk or a forbidden folder is a matter of the machine; any other OSError is ours and keeps its trace.
         if error.errno not in _MACHINE:
             raise
+        _trace_if_verbose()
         _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room or choose another place")
     except KeyboardInterrupt:
         _interrupted()
@@ -34,6 +37,14 @@ def main() -> None:
         raise
     finally:
         _close_quietly()
+
+
+def _trace_if_verbose() -> None:
+    """With `-v`, where the error that is being handled comes from."""
+    from histoproto.cli.verbosity import is_verbose
+
+    if is_verbose():
+        traceback.print_exc()
 
 
 def _fail(reason: str) -> None:

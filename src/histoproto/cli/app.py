@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from histoproto.cli import data
+from histoproto.cli.command import Group, register
 from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
 from histoproto.cli.doctor import doctor
@@ -20,13 +21,14 @@ from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
 from histoproto.cli.segment import segment
 from histoproto.cli.train import train
+from histoproto.cli.verbosity import VerboseOption, set_verbose
 from histoproto.version import __version__
 
 app = typer.Typer(
     name="histoproto",
+    cls=Group,
     help="Tissue segmentation of histology slides from image-level labels.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -43,11 +45,12 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = (
         False
     ),
+    verbose: VerboseOption = False,
 ) -> None:
-    pass
+    set_verbose(verbose)
 
 
-app.command()(demo)
+register(app, "demo", demo)
 app.add_typer(data.app, name="data")
 for command in (train, evaluate, predict, segment, compare, prototypes, report, export, doctor):
-    app.command()(command)
+    register(app, command.__name__, command)

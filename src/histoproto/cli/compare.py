@@ -19,7 +19,7 @@ SHOWN = ("miou", "mislabelled", "seconds")
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder with training and masked test patches.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder with training and masked test patches.")],
     out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Folder for the runs and the table.")],
     methods: Annotated[
         str, typer.Option(help="Names with commas between; `lpd:2` is lpd with a second stage trained on its masks.")

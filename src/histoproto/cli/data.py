@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histoproto.cli.command import Group, register
+from histoproto.cli.renamed import OldOut, chosen_out
+
 if TYPE_CHECKING:
     from histoproto.data.check import DataReport
     from histoproto.data.cut import CutReport
     from histoproto.slides.patches.annotated import AnnotatedSlides
+    from histoproto.tissue import TissueSet
 
-app = typer.Typer(help="Check, cut and draw data folders.", no_args_is_help=True)
 
-
-@app.command()
-def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder.")]) -> None:
+def check(folder: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder.")]) -> None:
     """Say what a data folder holds, what its labels cannot teach, and everything that is wrong with it."""
     from histoproto.data.check import check_data
     from histoproto.errors import DataError
@@ -31,7 +32,6 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folde
         raise DataError(f"{folder}: {problems}, listed above; training refuses such a folder")
 
 
-@app.command()
 def cut(
     regions: Annotated[
         Path,
@@ -39,14 +39,17 @@ def cut(
             metavar="REGIONS", help="Folder with img/, mask/ and classes.yaml; or slides with NAME.geojson of QuPath."
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Data folder to write, or to add a split to.")],
+    old_out: OldOut = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="OUT", help="Data folder to write, or to add a split to.")
+    ] = None,
     size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 224,
     size_um: Annotated[float | None, typer.Option(help="Side of a patch in µm instead; needs µm/px.")] = None,
     stride: Annotated[int | None, typer.Option(help="Step between patches.", show_default="the size")] = None,
     test_stride: Annotated[
         int | None, typer.Option(help="Step in val and test of a split by group.", show_default="the size")
     ] = None,
-    minimum: Annotated[float, typer.Option(help="Fraction of a patch from which a tissue is present.")] = 0.05,
+    min_fraction: Annotated[float, typer.Option(help="Fraction of a patch from which a tissue is present.")] = 0.05,
     train_masks: Annotated[
         bool, typer.Option("--train-masks", help="Also write train/mask/, for full supervision (the ceiling).")
     ] = False,
@@ -60,7 +63,8 @@ def cut(
         Path | None, typer.Option(metavar="DIR", help="Slides: the GeoJSON files.", show_default="beside the slides")
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Slides: the tissues.", show_default="all that were drawn")
+        str | None,
+        typer.Option(metavar="A,B,…|YAML", help="Slides: the tissues.", show_default="all that were drawn"),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Where all regions go: train, val or test.", show_default="train")
@@ -82,6 +86,7 @@ def cut(
     from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, split_named
     from histoproto.errors import SettingError
 
+    out = chosen_out("data cut REGIONS", out, old_out)
     by_group = groups is not None or group_regex is not None
     shares = {
         "val": [name.strip() for name in val_groups.split(",") if name.strip()] or val_fraction,
@@ -105,15 +110,15 @@ def cut(
     if (regions / "img").is_dir():
         if annotations or classes:
             raise SettingError("--annotations and --classes are for slides; regions have mask/ and classes.yaml")
-        settings = CutSettings(size, stride, test_stride, minimum, region_mpp, mpp, train_masks)
+        settings = CutSettings(size, stride, test_stride, min_fraction, region_mpp, mpp, train_masks)
         tissues, openers = masked_regions(regions, settings.factor)
     else:
         from histoproto.slides.patches.annotated import find_annotated
 
         if mpp is None:
             raise SettingError(f"{regions} has no folder img/, and slides are cut at a chosen scale: give --mpp")
-        settings = CutSettings(size, stride, test_stride, minimum, mpp, mpp, train_masks)
-        found = find_annotated(regions, mpp, annotations, classes, region_mpp)
+        settings = CutSettings(size, stride, test_stride, min_fraction, mpp, mpp, train_masks)
+        found = find_annotated(regions, mpp, annotations, None if classes is None else tissue_set(classes), region_mpp)
         tissues, openers = found.tissues, found.regions
         _print_annotated(found)
     member: dict[str, str] | None = None
@@ -131,20 +136,19 @@ def cut(
     _print_cut(report, out, size)
 
 
-@app.command()
 def tiles(
     slides: Annotated[
-        list[Path], typer.Argument(metavar="SLIDES...", help="Slides, folders or patterns of them, or CSV tables.")
+        list[Path], typer.Argument(metavar="SLIDES", help="Slides, folders or patterns of them, or CSV tables.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for tiles/ and labels.csv.")],
-    tissues: Annotated[str, typer.Option(metavar="A,B,…", help="Names of the tissues to tick.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="New folder for tiles/ and labels.csv.")],
+    classes: Annotated[str, typer.Option(metavar="A,B,…|YAML", help="The tissues to tick.")],
     mpp: Annotated[float, typer.Option(help="Scale of the tiles in µm/px.")],
     size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
     stride: Annotated[int | None, typer.Option(help="Step between tiles.", show_default="the size")] = None,
     per_slide: Annotated[
         int | None, typer.Option(help="How many of a slide, drawn at random.", show_default="all")
     ] = None,
-    tissue: Annotated[float, typer.Option(help="Least fraction of a tile that is not glass.")] = 0.5,
+    min_tissue: Annotated[float, typer.Option(help="Least fraction of a tile that is not glass.")] = 0.5,
     slide_mpp: Annotated[
         float | None, typer.Option(help="Scale of the slides in µm/px.", show_default="what their files say")
     ] = None,
@@ -156,12 +160,10 @@ def tiles(
     """Cut tiles with tissue for a person to label: fill in 0 and 1 in labels.csv, and it is a folder to train on."""
     from histoproto.slides.many.tasks import find_slides
     from histoproto.slides.patches.unlabelled import TileSettings, cut_tiles
-    from histoproto.tissue import TissueSet
 
-    classes = TissueSet.of(*(name.strip() for name in tissues.split(",")))
-    settings = TileSettings(mpp, size, stride, tissue, per_slide, seed)
+    settings = TileSettings(mpp, size, stride, min_tissue, per_slide, seed)
     with _bar("slides") as progress:
-        counts = cut_tiles(find_slides(slides, slide_mpp, regions), out, classes, settings, progress)
+        counts = cut_tiles(find_slides(slides, slide_mpp, regions), out, tissue_set(classes), settings, progress)
     empty = [name for name, count in counts.items() if not count]
     if empty:
         typer.echo(f"note: no tile with enough tissue in {', '.join(empty)}", err=True)
@@ -171,9 +173,9 @@ def tiles(
     )
 
 
-@app.command()
 def phantom(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Data folder to write.")],
+    old_out: OldOut = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="OUT", help="Data folder to write.")] = None,
     train: Annotated[int, typer.Option(min=0, help="Training patches.")] = 300,
     val: Annotated[int, typer.Option(min=0, help="Validation patches, with masks.")] = 40,
     test: Annotated[int, typer.Option(min=0, help="Test patches, with masks.")] = 60,
@@ -184,13 +186,14 @@ def phantom(
     """Draw synthetic H&E patches of four tissues, with exact masks."""
     from histoproto.data.phantom import write_phantom
 
+    out = chosen_out("data phantom", out, old_out)
     data = write_phantom(out, train=train, val=val, test=test, size=size, mpp=mpp, seed=seed)
     typer.echo(f"drawn: {len(data.train)} training, {len(data.val)} val and {len(data.test)} test patches in {out}")
 
 
-@app.command("phantom-slide")
 def phantom_slide(
-    out: Annotated[Path, typer.Argument(metavar="OUT.tif", help="Slide to write.")],
+    old_out: OldOut = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="OUT", help="Slide to write, a .tif.")] = None,
     width: Annotated[int, typer.Option(min=1, help="In pixels.")] = 4096,
     height: Annotated[int, typer.Option(min=1, help="In pixels.")] = 3072,
     mpp: Annotated[float, typer.Option(help="Scale in µm/px.")] = 1.0,
@@ -199,8 +202,17 @@ def phantom_slide(
     """Draw a synthetic slide of four tissues, a pyramidal TIFF, to try `histoproto segment` on."""
     from histoproto.slides.phantom import write_phantom_slide
 
+    out = chosen_out("data phantom-slide", out, old_out)
     write_phantom_slide(out, width=width, height=height, mpp=mpp, seed=seed)
-    typer.echo(f"drawn: {out}, {width} × {height} px at {mpp} µm/px\nnext: histoproto segment RUN {out} --out DIR")
+    typer.echo(f"drawn: {out}, {width} × {height} px at {mpp} µm/px\nnext: histoproto segment RUN {out} --out OUT")
+
+
+app = typer.Typer(cls=Group, help="Check, cut and draw data folders.", no_args_is_help=True)
+register(app, "check", check)
+register(app, "cut", cut)
+register(app, "tiles", tiles)
+register(app, "phantom", phantom)
+register(app, "phantom-slide", phantom_slide)
 
 
 @contextmanager
@@ -213,6 +225,15 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def tissue_set(classes: str) -> TissueSet:
+    """The tissues that `--classes` names: a classes.yaml, or names with commas between."""
+    from histoproto.tissue import TissueSet
+
+    if classes.endswith((".yaml", ".yml")):
+        return TissueSet.read(Path(classes))
+    return TissueSet.of(*(name.strip() for name in classes.split(",")))
 
 
 def _print_cut(report: CutReport, out: Path, size: int) -> None:

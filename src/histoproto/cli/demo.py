@@ -23,7 +23,7 @@ QUICK_SETTINGS = ["training.epochs=1", "model.prototypes=3"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for data, run and masks.")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Folder for data, run and masks.")] = Path(
         "histoproto-demo"
     ),
     quick: Annotated[bool, typer.Option("--quick", help="Only see that everything runs; the model is poor.")] = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histoproto.cli.inference_options import Background, Fusion, given
+from histoproto.cli.inference_options import Background, DeviceOption, Fusion, RunArgument, given
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,29 +38,34 @@ class Part(StrEnum):
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder with masks.")],
+    run: RunArgument,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder with masks.")],
     protocol: Annotated[str, typer.Option(help="honest, paper or all.")] = "honest",
     split: Annotated[Part, typer.Option(help="Which patches.")] = Part.TEST,
     labels: Annotated[Labels | None, typer.Option(help="Tissues a mask may show.", show_default="protocol's")] = None,
-    background: Annotated[
+    score_background: Annotated[
         Treatment | None, typer.Option(help="Pixels of true background.", show_default="protocol's")
     ] = None,
     views: Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="protocol's")] = None,
     crf: Annotated[bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="protocol's")] = (
         None
     ),
-    fusion: Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="protocol's")] = None,
-    find_background: Annotated[
-        Background | None, typer.Option(help="How masks find background.", show_default="protocol's")
+    fusion: Annotated[
+        Fusion | None, typer.Option(help="How scales are fused.", show_default="protocol's; or else the model's")
     ] = None,
-    groups: Annotated[bool, typer.Option("--groups", help="Also keep a confusion matrix per region.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    background: Annotated[
+        Background | None, typer.Option(help="How background is found.", show_default="protocol's")
+    ] = None,
+    per_group: Annotated[bool, typer.Option("--per-group", help="Also keep a confusion matrix per region.")] = False,
+    device: DeviceOption = "auto",
 ) -> None:
     """Score a model and add the numbers to RUN/metrics.json.
 
     `honest`: the classifier decides which tissues a mask may show, background is left out, one view, no CRF. `paper`:
     tissues of the true mask, background counted, six views, CRF. The other options change one part of a protocol.
+
+    Here alone, what makes masks comes from the protocol and not from the model, so that scores of different models can
+    be compared.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -69,7 +74,7 @@ def evaluate(
     from histoproto.evaluation.protocols import evaluate as measure
 
     changes = given(
-        labels=labels, background=background, views=views, crf=crf, fusion=fusion, find_background=find_background
+        labels=labels, background=score_background, views=views, crf=crf, fusion=fusion, find_background=background
     )
     protocols = [replace(find_protocol(name), **changes) for name in (PROTOCOLS if protocol == "all" else [protocol])]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
@@ -81,7 +86,7 @@ def evaluate(
             protocols,
             split.value,
             device,
-            groups,
+            per_group,
             lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
         )
     for name, result in results.items():

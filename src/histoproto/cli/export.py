@@ -18,7 +18,7 @@ class Format(StrEnum):
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model and its card.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Folder for the model and its card.")],
     format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.ONNX,
 ) -> None:
     """Write a model for other software: ONNX, or a program of torch.export, each with its model.json.

@@ -1,8 +1,9 @@
-"""The options that commands share which make masks; left out, they are those saved with the model."""
+"""What commands share that make masks; options that are left out are those saved with the model."""
 
 from __future__ import annotations
 
 from enum import Enum, StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,10 @@ class Background(StrEnum):
     GLASS = "glass"
 
 
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`, or what `export` wrote.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
 ViewsOption = Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")]
 CrfOption = Annotated[bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")]
 FusionOption = Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")]

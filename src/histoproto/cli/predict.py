@@ -7,13 +7,22 @@ from typing import Annotated
 
 import typer
 
-from histoproto.cli.inference_options import BackgroundOption, CrfOption, FastOption, FusionOption, ViewsOption, given
+from histoproto.cli.inference_options import (
+    BackgroundOption,
+    CrfOption,
+    DeviceOption,
+    FastOption,
+    FusionOption,
+    RunArgument,
+    ViewsOption,
+    given,
+)
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where mask/, overlay/ and areas.csv go.")],
+    run: RunArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Image files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where mask/, overlay/ and areas.csv go.")],
     mpp: Annotated[
         float | None, typer.Option(min=1e-3, help="µm/px of the images: gives areas in mm², and the model's scale.")
     ] = None,
@@ -24,7 +33,7 @@ def predict(
     labels_from_names: Annotated[
         bool, typer.Option("--labels-from-names", help="Use the labels in file names such as NAME[101].png.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: DeviceOption = "auto",
     fast: FastOption = False,
 ) -> None:
     """Segment images: palette masks, overlays to look at, and a table of areas.

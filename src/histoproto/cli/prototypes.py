@@ -10,7 +10,7 @@ import typer
 
 def prototypes(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a trained model.")],
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder to look at, with masks or without.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder to look at, with masks or without.")],
     out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Folder to write to.")],
 ) -> None:
     """Show what each prototype looks for: a gallery (prototypes.html), and its figures as CSV.

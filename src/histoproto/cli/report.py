@@ -10,7 +10,7 @@ import typer
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a trained model.")],
-    data: Annotated[Path | None, typer.Argument(metavar="DIR", help="Data folder to show its work on.")] = None,
+    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="Data folder to show its work on.")] = None,
 ) -> None:
     """Write RUN/report.html anew: scores, examples, prototypes, curves, settings, in one file without links."""
     from histoproto.report.html import write_report

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from histoproto.cli.inference_options import BackgroundOption, CrfOption, FastOption, FusionOption, ViewsOption, given
+from histoproto.cli.inference_options import (
+    BackgroundOption,
+    CrfOption,
+    DeviceOption,
+    FastOption,
+    FusionOption,
+    RunArgument,
+    ViewsOption,
+    given,
+)
 
 PRINTED = 30
 """Slides whose areas are printed; those of all are in summary.csv."""
@@ -22,14 +31,14 @@ class Engine(StrEnum):
 
 
 def segment(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`.")],
+    run: RunArgument,
     slides: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SLIDES...", help="Slides, folders or patterns of them, or CSV tables: slide, mpp, region."
+            metavar="SLIDES", help="Slides, folders or patterns of them, or CSV tables: slide, mpp, region."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where NAME/ of each slide and the summary go.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where NAME/ of each slide and the summary go.")],
     mpp: Annotated[
         float | None, typer.Option(min=1e-3, help="µm/px of the slides.", show_default="what their files say")
     ] = None,
@@ -67,12 +76,12 @@ def segment(
     ] = None,
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.LOCAL,
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster: HOST:PORT, or auto.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: DeviceOption = "auto",
     fast: FastOption = False,
 ) -> None:
     """Segment whole slides: a tissue map and outlines that open in QuPath, areas, and a picture to look at.
 
-    Finished slides are skipped, so that the same command goes on where it was stopped; several machines may share DIR.
+    Finished slides are skipped, so that the same command goes on where it was stopped; several machines may share OUT.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn

@@ -10,7 +10,9 @@ import typer
 
 
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder; `histoproto data check DIR` describes it.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Data folder; `histoproto data check DATA` describes it.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
     method: Annotated[str | None, typer.Option(help="Method to train.", show_default="lpd")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML, e.g. a run's config.yaml.")] = (

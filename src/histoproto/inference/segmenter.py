@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -28,6 +29,8 @@ from histoproto.model.network import Network
 from histoproto.model.rewriting import fold_normalisation
 from histoproto.model.saving import PROGRAM_FILE, WEIGHTS_FILE, ModelCard, load_card, load_model
 from histoproto.tissue import TissueSet
+
+_log = logging.getLogger(__name__)
 
 WINDOWS_FROM = 1.5
 """Images with a side above this many patch sizes are done in windows; smaller ones in one piece."""
@@ -89,6 +92,9 @@ class Segmenter:
         if (folder / PROGRAM_FILE).is_file() and not (folder / WEIGHTS_FILE).exists():
             raise RunError(f"{folder} holds a program of torch.export, which is for other software; give a run or ONNX")
         network, card = load_model(folder)
+        _log.debug(
+            "model %s: %s, %s on %s, on %s", folder, card.method, card.model.architecture, card.model.encoder, device
+        )
         network = fold_normalisation(network)
         return cls(HalfPrecision(network) if fast else network, card, device)
 

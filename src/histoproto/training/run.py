@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -28,6 +29,8 @@ from histoproto.training.stages import (
     without_second_stage,
     write_pseudo_masks,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -63,6 +66,14 @@ def train(
     if (out / CARD_FILE).exists():
         return out
     material = gather(data, settings)
+    _log.debug(
+        "%s: %s patches to train on, %s held out, %s px, %s µm/px",
+        data,
+        len(material.training),
+        len(material.held_out or ()),
+        material.patch_size,
+        material.mpp,
+    )
     first = _first_stage(data, out, settings, resume, first_stage, material) if settings.training.second_stage else None
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     started, clock, processor = now(), time.monotonic(), processor_seconds()

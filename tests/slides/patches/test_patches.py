@@ -121,7 +121,7 @@ def test_classes_annotations_and_groups_may_be_given(slides: Path, tmp_path: Pat
     (slides / "Fall 1.tif").rename(tmp_path / "Fall 1.tif")
     write_slide(tmp_path / "Fall 2.tif", np.zeros((240, 400, 3), dtype=np.uint8))
     TissueSet.of("Tumour", "Necrosis").write(tmp_path / "classes.yaml")
-    found = find_annotated(tmp_path, 0.5, annotations=slides, classes=tmp_path / "classes.yaml")
+    found = find_annotated(tmp_path, 0.5, annotations=slides, classes=TissueSet.read(tmp_path / "classes.yaml"))
     assert found.without == ["Fall 2"]
     assert found.ignored == {"Stroma": 1, "Ignore*": 1, None: 1}
     report = cut_patches(found.tissues, found.regions, tmp_path / "out", CutSettings(40, mpp=0.5, region_mpp=0.5))
@@ -172,7 +172,7 @@ def test_outlines_of_a_mask_give_the_labels_that_the_mask_gives(tmp_path: Path) 
         raster.write(0, 0, labels)
         write_geojson(tmp_path / "slide.geojson", raster, TISSUES, 1.0, 1.0, min_area_um2=0, tolerance_um=0)
     TISSUES.write(tmp_path / "classes.yaml")
-    found = find_annotated(path, 1.0, classes=tmp_path / "classes.yaml")
+    found = find_annotated(path, 1.0, classes=TissueSet.read(tmp_path / "classes.yaml"))
     with found.regions["slide"]() as slide:
         assert slide.shape == labels.shape
         for top, left in ((0, 0), (100, 200), (256, 384)):
@@ -194,7 +194,7 @@ def half_glass(tmp_path: Path) -> Path:
 
 def test_tiles_show_tissue_and_wait_for_labels(half_glass: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    output = run("tiles", half_glass, "--out", out, "--tissues", "tumour, stroma", "--mpp", 1, "--size", 100)
+    output = run("tiles", half_glass, "--out", out, "--classes", "tumour, stroma", "--mpp", 1, "--size", 100)
     assert "30 tiles of 1 slides" in output
     with (out / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -211,7 +211,7 @@ def test_tiles_show_tissue_and_wait_for_labels(half_glass: Path, tmp_path: Path)
     assert (data.layout, len(data.train), data.train[0].labels) == ("table", 30, (1, 0))
     assert recorded_mpp(out) == 1
     with pytest.raises(OutputError, match="not empty"):  # somebody's work is in there
-        run("tiles", half_glass, "--out", out, "--tissues", "tumour", "--mpp", 1)
+        run("tiles", half_glass, "--out", out, "--classes", "tumour", "--mpp", 1)
 
 
 def test_tiles_at_random(half_glass: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def find_annotated(
     slides: Path,
     mpp: float,
     annotations: Path | None = None,
-    classes: Path | None = None,
+    classes: TissueSet | None = None,
     slide_mpp: float | None = None,
 ) -> AnnotatedSlides:
     """Slides and the annotations that go with them by name, `SLIDE.geojson` (or `.geojson.gz`), as QuPath exports them.
@@ -112,7 +112,7 @@ def find_annotated(
         slides: a folder of slides, one slide, a pattern or a table of slides.
         mpp: µm/px of the patches.
         annotations: the folder of the annotations; None: beside each slide.
-        classes: `classes.yaml` of the tissues. Classes it does not name are left out. None: all classes found, in the
+        classes: the tissues. Classes they do not name are left out. None: all classes found, in the
             order of the alphabet, but for those that QuPath ignores (their names end in `*`).
         slide_mpp: µm/px of slides that do not say.
 
@@ -131,7 +131,7 @@ def find_annotated(
             f"from QuPath, in {annotations or slides}"
         )
     found = Counter(name for file in pairs.values() for _, name in read_geojson(file))
-    known = TissueSet.read(classes) if classes else None
+    known = classes
     names = list(known.names) if known else sorted(name for name in found if name and not name.endswith(IGNORED))
     used: Counter[str | None] = Counter({name: count for name, count in found.items() if name in names})
     if not used:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from histoproto.slides.reading.openslide import OpenSlideSlide, vendor
 from histoproto.slides.reading.picture import ImageSlide
 from histoproto.slides.reading.protocol import PLAUSIBLE_MPP, SlideReader
 from histoproto.slides.reading.tiff import TiffSlide
+
+_log = logging.getLogger(__name__)
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -45,6 +48,7 @@ def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
             failed.append(str(error) or type(error).__name__)
             continue
         reader.mpp = mpp or reader.mpp
+        _log.debug("%s: %s, %s × %s px, %s µm/px", path, type(reader).__name__, reader.width, reader.height, reader.mpp)
         return reader
     reasons = "; ".join(dict.fromkeys(failed))
     raise ImageError(f"{path} cannot be opened as a slide and may be damaged: {reasons}")

@@ -1,0 +1,82 @@
+"""What all commands have in common: `-v`, examples below their help, and the nearest name where one is mistyped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from histoproto.cli.examples import EXAMPLES
+from histoproto.cli.renamed import modern
+from histoproto.cli.verbosity import with_verbose
+
+
+def register(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    """Add a command to the application, or to a group of its commands."""
+    app.command(name, cls=Command)(with_verbose(command))
+
+
+class Command(TyperCommand):
+    """A command with examples, that knows its old options and names the one nearest to a wrong one."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """See typer."""
+        super().format_help(ctx, formatter)
+        formatter.write("".join(f"  {line}\n" for line in ("Examples:", *EXAMPLES.get(self.name or "", ()), "")))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """See typer; without the arguments that are hidden."""
+        hidden = {
+            each for param in self.params if getattr(param, "hidden", False) for each in param.get_usage_pieces(ctx)
+        }
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece not in hidden]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See typer."""
+        try:
+            return list(super().parse_args(ctx, modern(self.name or "", args)))
+        except Exception as error:
+            # typer has click's errors under its own roof since 0.26, so they are told by name.
+            if type(error).__name__ != "NoSuchOption":
+                raise
+            wrong = str(getattr(error, "option_name", ""))
+        known = [name for param in self.get_params(ctx) if not getattr(param, "hidden", False) for name in param.opts]
+        meant = nearest(wrong, [name for name in known if name.startswith("--")])
+        hint = f"did you mean {meant}?" if meant else f"{ctx.command_path} --help lists them"
+        return list(ctx.fail(f"there is no option {wrong}; {hint}"))  # it raises
+
+
+class Group(TyperGroup):
+    """A group of commands that names the nearest where one is mistyped, also those of groups within."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """See typer."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            below = {name: getattr(self.get_command(ctx, name), "commands", {}) for name in self.list_commands(ctx)}
+            paths = {last: f"{name} {last}" for name, inner in below.items() for last in inner}
+            paths |= {name: name for name in below}
+            meant = nearest(args[0], list(paths))
+            hint = f"did you mean {paths[meant]}?" if meant else f"there are {', '.join(below)}"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def nearest(wrong: str, known: Sequence[str]) -> str | None:
+    """The known name that is most like a wrong one; None if none is.
+
+    >>> nearest("--ouput", ["--out", "--overlap"])
+    '--out'
+    >>> nearest("--prob", ["--out", "--probabilities"])
+    '--probabilities'
+    """
+    begun = [name for name in known if name.startswith(wrong)] if len(wrong.lstrip("-")) > 1 else []
+    bare = {name.lstrip("-"): name for name in known}
+    close = get_close_matches(wrong.lstrip("-"), bare, n=1, cutoff=0.5)
+    return begun[0] if begun else _first(bare[name] for name in close)
+
+
+def _first(names: Iterable[str]) -> str | None:
+    return next(iter(names), None)

@@ -1,0 +1,42 @@
+"""Examples below the help of each command; a test runs each of them as far as its arguments are read."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "demo": ("histoproto demo", "histoproto demo --quick --out /tmp/demo"),
+    "check": ("histoproto data check DATA",),
+    "cut": (
+        "histoproto data cut REGIONS --out DATA --size 224 --group-regex '^[^_]+' --test-fraction 0.2",
+        "histoproto data cut SLIDES --out DATA --mpp 0.5 --classes tumour,stroma --split test",
+    ),
+    "tiles": ("histoproto data tiles SLIDES --out DATA --classes tumour,stroma --mpp 0.5 --per-slide 100",),
+    "phantom": ("histoproto data phantom --out DATA --train 300 --test 60",),
+    "phantom-slide": ("histoproto data phantom-slide --out slide.tif --width 8192 --height 8192 --mpp 0.5",),
+    "train": (
+        "histoproto train DATA --out RUN",
+        "histoproto train DATA --out RUN --method lpd+decoder+mosaic --second-stage --set training.epochs=10",
+        "histoproto train DATA --out RUN --resume",
+    ),
+    "evaluate": (
+        "histoproto evaluate RUN DATA",
+        "histoproto evaluate RUN DATA --protocol all",
+        "histoproto evaluate RUN DATA --split val --views 6",
+    ),
+    "predict": (
+        "histoproto predict RUN image.png other.png --out OUT",
+        "histoproto predict RUN IMAGES --out OUT --mpp 0.5 --crf",
+    ),
+    "segment": (
+        "histoproto segment RUN slide.svs --out OUT",
+        "histoproto segment RUN SLIDES slides.csv --out OUT --regions ANNOTATIONS --workers 2",
+    ),
+    "compare": (
+        "histoproto compare DATA --out OUT --methods lpd,cam --second-stage lpd --seeds 3",
+        "histoproto compare DATA --out OUT --row 'few: lpd model.prototypes=3'",
+        "histoproto compare DATA --out OUT --table-only",
+    ),
+    "prototypes": ("histoproto prototypes RUN DATA --out OUT",),
+    "report": ("histoproto report RUN", "histoproto report RUN DATA"),
+    "export": ("histoproto export RUN --out OUT", "histoproto export RUN --out OUT --format torch-export"),
+    "doctor": ("histoproto doctor",),
+}

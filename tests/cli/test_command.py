@@ -1,0 +1,203 @@
+"""The command line as one hand wrote it: names, examples, near misses, old spellings, completion, `-v`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from histoproto import cli
+from histoproto.cli.app import app
+from histoproto.cli.command import nearest
+from histoproto.cli.examples import EXAMPLES
+from histoproto.cli.renamed import RENAMED
+from histoproto.errors import SettingError
+
+SOURCE = str(Path(cli.__file__).parents[2])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCE, "COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    code = "from histoproto.cli import main; import sys; sys.argv[0] = 'histoproto'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT | more, timeout=300
+    )
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its path."""
+    found: dict[str, Any] = {}
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {each}": below for each, below in inner.items()}
+    return found
+
+
+COMMANDS = commands()
+
+
+def parse(line: str) -> dict[str, Any]:
+    """What a command line gives its command."""
+    words = shlex.split(line)[1:]
+    path = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
+    context = COMMANDS[path].make_context(path.split()[-1], words[len(path.split()) :])
+    return dict(context.params)
+
+
+def test_every_command_has_examples_that_it_understands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {path.split()[-1] for path in COMMANDS} == set(EXAMPLES)
+    for path, command in COMMANDS.items():
+        for line in EXAMPLES[path.split()[-1]]:
+            assert line.startswith(f"histoproto {path}")
+            parse(line)
+        assert (
+            f"Examples:\n  {EXAMPLES[path.split()[-1]][0]}"
+            in command.make_context(path, ["x"], resilient_parsing=True).get_help()
+        )
+    assert "old spelling" not in capsys.readouterr().err
+
+
+def test_one_vocabulary() -> None:
+    for path, command in COMMANDS.items():
+        visible = [param for param in command.params if not getattr(param, "hidden", False)]
+        arguments = {param.name: param.metavar for param in visible if param.param_type_name == "argument"}
+        options = {name: param for param in visible if param.param_type_name == "option" for name in param.opts}
+        assert "out" not in arguments, f"{path}: what is written is --out"
+        assert arguments.get("run", "RUN") == "RUN", path
+        assert arguments.get("data", "DATA") == "DATA", path
+        assert {"--verbose", "-v"} <= set(options), path
+        assert all(name == name.lower() and "_" not in name for name in options), path
+        if "--out" in options:
+            assert options["--out"].metavar in {"OUT", "RUN"}, path
+
+
+def test_what_means_the_same_is_called_the_same() -> None:
+    """Options that two of the commands share have the same words; other defaults are said in the help."""
+    shared = ("views", "crf", "fusion", "background", "device", "fast")
+    for name in shared:
+        seen = {
+            path: next(param for param in COMMANDS[path].params if param.name == name)
+            for path in ("predict", "segment", "evaluate")
+            if any(param.name == name for param in COMMANDS[path].params)
+        }
+        assert {"predict", "segment"} <= set(seen)
+        assert len({param.help for param in seen.values()}) == 1, name
+        assert len({param.default for param in seen.values()}) == 1, name
+    assert "comes from the protocol and not from the model" in COMMANDS["evaluate"].help
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("segmnt", "did you mean segment?"),
+        ("cut", "did you mean data cut?"),
+        ("zzz", "there are demo, "),
+        ("data tils", "did you mean tiles?"),
+        ("predict RUN x --ouput OUT", "did you mean --out?"),
+        ("segment RUN x --out OUT --prob", "did you mean --probabilities?"),
+        ("segment RUN x --out OUT --xyz", "histoproto segment --help lists them"),
+        ("data tiles x --class a", "did you mean --classes?"),
+    ],
+)
+def test_the_nearest_name_is_told(wrong: str, meant: str) -> None:
+    done = CliRunner().invoke(app, wrong.split(), terminal_width=200, env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert meant in done.output
+
+
+def test_nearest() -> None:
+    assert nearest("--min-fracton", ["--minimum", "--min-fraction"]) == "--min-fraction"
+    assert nearest("--q", ["--out"]) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("data cut R --out O --minimum 0.2", "data cut R --out O --min-fraction 0.2"),
+        ("data tiles S --out O --mpp 1 --tissues=a,b", "data tiles S --out O --mpp 1 --classes=a,b"),
+        (
+            "data tiles S --out O --mpp 1 --classes a --tissue 0.3",
+            "data tiles S --out O --mpp 1 --classes a --min-tissue 0.3",
+        ),
+        ("evaluate R D --background ignored", "evaluate R D --score-background ignored"),
+        ("evaluate R D --background=counted --groups", "evaluate R D --score-background=counted --per-group"),
+        ("evaluate R D --find-background glass", "evaluate R D --background glass"),
+    ],
+)
+def test_old_spellings_work_and_say_so(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(f"histoproto {old}") == parse(f"histoproto {new}")
+    said = capsys.readouterr().err
+    assert said.count("is the old spelling; write --") == (2 if "--groups" in old else 1)
+
+
+def test_a_new_spelling_that_was_an_old_one_with_another_meaning_is_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse("histoproto evaluate R D --background glass")["background"].value == "glass"
+    assert not capsys.readouterr().err
+
+
+def test_everything_renamed_is_gone_from_the_help() -> None:
+    for path, command in COMMANDS.items():
+        options = {name for param in command.params for name in param.opts}
+        for renamed in RENAMED.get(path.split()[-1], ()):
+            assert renamed.new in options
+            assert renamed.values or renamed.old not in options
+
+
+@pytest.mark.parametrize("command", ["phantom --train 2 --val 1 --test 1", "phantom-slide --width 300 --height 300"])
+def test_the_output_as_an_argument_works_and_says_so(command: str, tmp_path: Path) -> None:
+    name, *options = command.split()
+    old = run("data", name, str(tmp_path / "old.tif"), *options)
+    assert old.returncode == 0, old.stderr
+    assert f"write histoproto data {name} --out {tmp_path / 'old.tif'}" in old.stderr
+    new = run("data", name, "--out", str(tmp_path / "new.tif"), *options)
+    assert new.returncode == 0, new.stderr
+    assert "old" not in new.stderr
+    for where in ((), (str(tmp_path / "a.tif"), "--out", str(tmp_path / "b.tif"))):
+        with pytest.raises(SettingError, match=f"say once where to write: histoproto data {name} --out OUT"):
+            CliRunner().invoke(app, ["data", name, *where], catch_exceptions=False)
+
+
+def test_completion_of_a_shell() -> None:
+    def complete(words: str, place: int) -> set[str]:
+        asked = {"_HISTOPROTO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+        return set(run(**asked).stdout.split())
+
+    assert complete("histoproto s", 1) == {"segment"} | ({"slide", "studio"} & complete("histoproto s", 1))
+    assert "cut" in complete("histoproto data c", 2)
+    assert "--out" in complete("histoproto train DATA --o", 3)
+    assert (
+        "_HISTOPROTO_COMPLETE"
+        in run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+    )
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_verbose_shows_where_an_error_comes_from(place: str) -> None:
+    words = ["-v", "report", "nowhere"] if place == "before" else ["report", "nowhere", "--verbose"]
+    done = run(*words)
+    assert done.returncode == 2
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: nowhere holds no ")
+    quiet = run("report", "nowhere")
+    assert quiet.stderr == done.stderr.splitlines()[-1] + "\n"
+
+
+def test_verbose_says_what_is_done(tmp_path: Path) -> None:
+    import numpy as np
+
+    from fakes import tiny_run
+    from histoproto.data.images import write_image
+
+    write_image(tmp_path / "a.png", np.zeros((64, 64, 3), dtype=np.uint8))
+    folder = tiny_run(tmp_path / "run")
+    said = run("predict", str(folder), str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "-v")
+    assert said.returncode == 0
+    assert "D histoproto.inference.segmenter: model" in said.stderr
+    assert "D " not in run("predict", str(folder), str(tmp_path / "a.png"), "--out", str(tmp_path / "b")).stderr
