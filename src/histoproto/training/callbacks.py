@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class WeightAveraging(lightning.Callback):
 class Checkpoints(lightning.Callback):
     """Keeps `resume.ckpt`, from which training goes on exactly, and `best.safetensors`, the best weights so far.
 
+    Beside the first lies the one before it, in case the last is damaged. Checkpoints carry the key of the run.
+
     Best is the latest that is within one standard error of the highest `criterion`, a logged score, in the second half
     of training (see `selection`). Without a criterion only the first file is kept.
     """
 
-    def __init__(self, folder: Path, every: int, criterion: str | None):
-        self.folder, self.every, self.criterion = folder, every, criterion
+    def __init__(self, folder: Path, every: int, criterion: str | None, run: str = ""):
+        self.folder, self.every, self.criterion, self.run = folder, every, criterion, run
         self.best: dict[str, float] = {}
         self.bar = -np.inf
 
@@ -50,6 +52,11 @@ class Checkpoints(lightning.Callback):
     def resume_path(self) -> Path:
         """Lightning's checkpoint for resuming."""
         return self.folder / "resume.ckpt"
+
+    @property
+    def former_path(self) -> Path:
+        """The checkpoint before that."""
+        return self.folder / "resume-former.ckpt"
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Every `every` steps, except where validation comes next: a checkpoint then follows that."""
@@ -69,19 +76,21 @@ class Checkpoints(lightning.Callback):
             self.best = {"score": score, "step": trainer.global_step}
             if trainer.is_global_zero:
                 state = {k: v.detach().cpu().contiguous() for k, v in module.final_network.state_dict().items()}
-                with replace_atomically(self.best_path) as temporary:
+                with replace_atomically(self.best_path, lasting=True) as temporary:
                     save_file(state, temporary)
         self._save(trainer)
 
     def _save(self, trainer: Any) -> None:
         # All processes take part, one writes.
-        writing = replace_atomically(self.resume_path) if trainer.is_global_zero else nullcontext(self.resume_path)
+        writing: AbstractContextManager[Path] = nullcontext(self.resume_path)
+        if trainer.is_global_zero:
+            writing = replace_atomically(self.resume_path, lasting=True, former=self.former_path)
         with writing as path:
             trainer.save_checkpoint(path)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score and its step."""
-        return {"best": self.best, "bar": self.bar}
+        """The run, the best score and its step."""
+        return {"run": self.run, "best": self.best, "bar": self.bar}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""

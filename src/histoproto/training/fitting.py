@@ -18,9 +18,11 @@ from histoproto.config import Settings
 from histoproto.data.dataset import PatchDataset, ResumableLoader, StepSampler
 from histoproto.errors import SettingError
 from histoproto.methods.base import Method
+from histoproto.training.begun import CHECKPOINTS, Begun
 from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
+from histoproto.training.checkpoint import find_checkpoint
 from histoproto.training.epochs import count_epochs
-from histoproto.training.folder import HISTORY_FILE, write_config
+from histoproto.training.folder import HISTORY_FILE, begin
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.material import Material
 from histoproto.training.module import TrainingModule
@@ -29,16 +31,17 @@ from histoproto.training.teacher_maps import write_teacher_maps
 
 
 def fit(
-    method: Method, material: Material, settings: Settings, out: Path, resume: bool
+    method: Method, material: Material, settings: Settings, out: Path, begun: Begun
 ) -> tuple[Any, TrainingModule, Checkpoints]:
-    """Train, from the last checkpoint of the run folder if `resume`; the trainer, its module and its checkpoints.
+    """Train, from the last checkpoint of the run folder if there is one; the trainer, its module and its checkpoints.
 
     Raises:
+        RunError: training diverges, or no checkpoint of the run folder can be used.
         SettingError: a device or precision that this machine lacks.
         KeyboardInterrupt: it was stopped; what is needed to resume is written.
     """
     training = settings.training
-    folder = out / "checkpoints"
+    folder = out / CHECKPOINTS
     precision: Any = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[training.precision]
     if training.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported():
         precision = "bf16-mixed"
@@ -52,12 +55,13 @@ def fit(
 
     plan = sampler_of(0, 1)
     callbacks: list[lightning.Callback] = [WeightAveraging()]
+    # What could not be written at the end is found out before the beginning.
+    provisional = make_card(method, material, settings, (0.5,) * len(material.folder.tissues), "in training")
     criterion = "val_map" if material.held_out else None
     if settings.data.validate_with == "masks":
         criterion = "val_miou"
-        provisional = make_card(method, material, settings, (0.5,) * len(material.folder.tissues), "in training")
         callbacks.append(MaskValidation(material.folder.split("val"), provisional))
-    checkpoints = Checkpoints(folder, training.checkpoint_every, criterion)
+    checkpoints = Checkpoints(folder, training.checkpoint_every, criterion, begun.key)
     interval = max(1, plan.steps // 200)
     try:
         trainer = lightning.Trainer(
@@ -86,11 +90,11 @@ def fit(
             f"training.accelerator={training.accelerator}, devices={training.devices}, precision={training.precision} "
             f"cannot be had on this machine: {str(error).splitlines()[0]}"
         ) from error
-    write_config(out, settings)
-    folder.mkdir(exist_ok=True)
+    checkpoint = find_checkpoint(checkpoints.resume_path, checkpoints.former_path, begun.key)
+    begin(out, settings, begun)
     workers = _workers(settings)
     if method.cached_teacher is not None:
-        path = folder / "teacher.npy"
+        path = folder / f"teacher-{begun.key}.npy"
         plain = PatchDataset(material.training.patches, material.patch_size)
         if trainer.is_global_zero:
             write_teacher_maps(plain, method.cached_teacher, path, trainer.strategy.root_device, workers)
@@ -100,7 +104,6 @@ def fit(
     sampler = sampler_of(trainer.global_rank, trainer.world_size)
     loader = ResumableLoader(material.training, sampler, lambda: trainer.global_step, workers)
     held = DataLoader(material.held_out, batch_size=64, num_workers=workers) if material.held_out else None
-    checkpoint = checkpoints.resume_path if resume and checkpoints.resume_path.exists() else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

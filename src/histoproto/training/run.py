@@ -17,9 +17,10 @@ from histoproto.errors import HistoProtoError
 from histoproto.methods.registry import build_method, resolve
 from histoproto.model.saving import CARD_FILE
 from histoproto.record import environment, now, peak_memory_mib, processor_seconds, read_record, write_record
+from histoproto.training.begun import CHECKPOINTS, Begun
 from histoproto.training.epochs import count_epochs
 from histoproto.training.fitting import fit
-from histoproto.training.folder import CONFIG_FILE, RECORD_FILE, settings_for, write_config
+from histoproto.training.folder import CONFIG_FILE, RECORD_FILE, begin, only_process, settings_for
 from histoproto.training.material import Material, gather
 from histoproto.training.saving import save
 from histoproto.training.stages import (
@@ -65,6 +66,12 @@ def train(
     settings = settings_for(out, settings, resume)
     if (out / CARD_FILE).exists():
         return out
+    with only_process(out):
+        _train(data, out, settings_for(out, settings, resume), resume, first_stage)
+    return out
+
+
+def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage: Path | None) -> None:
     material = gather(data, settings)
     _log.debug(
         "%s: %s patches to train on, %s held out, %s px, %s µm/px",
@@ -74,21 +81,26 @@ def train(
         material.patch_size,
         material.mpp,
     )
-    first = _first_stage(data, out, settings, resume, first_stage, material) if settings.training.second_stage else None
+    begun = Begun.of(material, settings)
+    if resume:
+        begun.check(out)
+    first = None
+    if settings.training.second_stage:
+        first = _first_stage(data, out, settings, resume, first_stage, material, begun)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     started, clock, processor = now(), time.monotonic(), processor_seconds()
     if first is not None:
         _use_masks_of(first, out / "pseudo-masks", material)
+    earlier = read_record(first / RECORD_FILE) if first else {}
     labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
     method = build_method(settings, labels.mean(dim=0))
     method.prepare(material.training)
     if first is not None and settings.training.second_stage_encoder == "first":
         method.network.encoder.load_state_dict(encoder_weights(first))
 
-    trainer, module, checkpoints = fit(method, material, settings, out, resume)
+    trainer, module, checkpoints = fit(method, material, settings, out, begun)
     if trainer.is_global_zero:
         save(method, module, checkpoints, material, settings, out)
-        earlier = read_record(first / RECORD_FILE) if first else {}
         write_record(
             out / RECORD_FILE,
             {
@@ -106,27 +118,28 @@ def train(
                 "best": checkpoints.best,
             },
         )
-        (checkpoints.folder / "teacher.npy").unlink(missing_ok=True)
+        for spare in (checkpoints.former_path, *checkpoints.folder.glob("teacher-*.npy")):
+            spare.unlink(missing_ok=True)
         shutil.rmtree(out / "pseudo-masks", ignore_errors=True)
     trainer.strategy.barrier()
-    return out
 
 
 def _first_stage(
-    data: Path, out: Path, settings: Settings, resume: bool, given: Path | None, material: Material
+    data: Path, out: Path, settings: Settings, resume: bool, given: Path | None, material: Material, begun: Begun
 ) -> Path:
     """Train the method itself in `out/first-stage`, or copy it from where it is given, as far as that is not done."""
     first = out / "first-stage"
     alone = resolve(settings.model_copy(update={"training": without_second_stage(settings.training)}))
     if given is not None and not (first / CONFIG_FILE).exists():
         copy_run(given, first, alone, fingerprint(material.patches))
-    begun = (first / CONFIG_FILE).exists()
-    write_config(out, settings)
+    half_done = (first / CONFIG_FILE).exists()
+    begin(out, settings, begun)
     try:
-        return train(data, first, alone, begun and (resume or given is not None))
+        return train(data, first, alone, half_done and (resume or given is not None))
     except HistoProtoError:
-        if not (first / CONFIG_FILE).exists():
-            (out / CONFIG_FILE).unlink()  # nothing was begun
+        if not (first / CONFIG_FILE).exists():  # nothing was begun
+            (out / CONFIG_FILE).unlink()
+            shutil.rmtree(out / CHECKPOINTS)
         raise
 
 
