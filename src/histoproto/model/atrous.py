@@ -11,20 +11,22 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from histoproto.model.depthwise import depthwise_conv2d
+
 
 class PhasedConv2d(nn.Conv2d):
-    """A `Conv2d` with dilation, stride 1 and "same" zero padding, computed phase by phase."""
+    """A depthwise `Conv2d` with dilation, stride 1 and "same" zero padding, computed phase by phase."""
 
     def forward(self, input: Tensor) -> Tensor:
         """B×C×H×W → B×C'×H×W, equal to the dilated convolution up to rounding."""
         step = self.dilation[0]
         batch, channels, height, width = input.shape
         rows, columns = -(-height // step), -(-width // step)
-        x = F.pad(input, (0, columns * step - width, 0, rows * step - height)).permute(0, 2, 3, 1)
+        missing = (0, columns * step - width, 0, rows * step - height)
+        x = (F.pad(input, missing) if any(missing) else input).permute(0, 2, 3, 1)
         x = x.reshape(batch, rows, step, columns, step, channels).permute(0, 2, 4, 1, 3, 5)
         x = x.reshape(batch * step * step, rows, columns, channels).permute(0, 3, 1, 2)  # channels-last in memory
-        same = [size // 2 for size in self.kernel_size]
-        x = F.conv2d(x, self.weight, self.bias, padding=same, groups=self.groups).permute(0, 2, 3, 1)
+        x = depthwise_conv2d(x, self.weight, self.bias).permute(0, 2, 3, 1)
         x = x.reshape(batch, step, step, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         x = x.reshape(batch, rows * step, columns * step, channels)[:, :height, :width]
         return x.permute(0, 3, 1, 2)
