@@ -1,12 +1,14 @@
 """What the losses cost: a full LPD step against the same step with the classification loss alone, in one run.
 
     python benchmarks/training_step.py [--encoder NAME] [--size 128] [--batch 16] [--prototypes 10] [--steps 15]
-                                       [--image] [--bf16] [--memory] [--profile]
+                                       [--image] [--bf16] [--depthwise] [--memory] [--profile]
 
 Steps of all variants take turns, so that whatever else the machine does hits them alike; medians of processor time (of
 time on the clock on a GPU or several threads) are compared. Random pixels, three tissues of which each patch holds two:
 the work does not depend on what is in a picture. `--image` adds the image refiner, which is slow; `--bf16` bfloat16;
-`--memory` runs each variant in a process of its own for its peak memory; `--profile` shows where a full step goes.
+`--depthwise` torch's own gradient of depthwise layers in place of ours (with `ONEDNN_MAX_CPU_ISA=AVX2
+ATEN_CPU_CAPABILITY=avx2` before the command as on a processor without AVX-512); `--memory` runs each variant in a
+process of its own for its peak memory; `--profile` shows where a full step goes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ import torch
 from histoproto.config import load_settings
 from histoproto.data.dataset import Sample
 from histoproto.methods.registry import build_method
+from histoproto.model import atrous
+from histoproto.model.depthwise import plain_depthwise_conv2d
 from histoproto.model.teachers import Teacher
 
 VARIANTS = {
@@ -34,6 +38,7 @@ VARIANTS = {
     "all (feature)": [],
     "all (image)": ["loss.refiner=image"],
 }
+BF16, PLAIN = ", bfloat16", ", plain depthwise"
 
 
 def main() -> None:
@@ -46,12 +51,14 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2, help="steps of each variant that are not counted")
     parser.add_argument("--image", action="store_true")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--depthwise", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--only", help="one variant, for its peak memory")
     arguments = parser.parse_args()
     names = [name for name in VARIANTS if arguments.image or "image" not in name]
-    names += [f"{name}, bfloat16" for name in names if arguments.bf16]
+    names += [f"{name}{BF16}" for name in names if arguments.bf16]
+    names += [f"{name}{PLAIN}" for name in names if arguments.depthwise]
     if arguments.only:
         step = build_step(arguments.only, arguments)
         step()
@@ -62,7 +69,8 @@ def main() -> None:
     times = measure({name: build_step(name, arguments) for name in names}, arguments.steps, arguments.warmup)
     base = statistics.median(times["classification"])
     print(f"{arguments.encoder}, {arguments.size} px, batch {arguments.batch}, K = {arguments.prototypes}, ", end="")
-    print(f"{device.type}, {torch.get_num_threads()} threads, median of {arguments.steps} steps\n")
+    print(f"{device.type} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, ", end="")
+    print(f"median of {arguments.steps} steps\n")
     print("| losses | ms per step | ratio | peak GiB |\n|---|---|---|---|")
     for name, values in times.items():
         median = statistics.median(values)
@@ -85,7 +93,8 @@ def build_step(name: str, arguments: argparse.Namespace) -> Callable[[], float]:
     labels = torch.tensor([[1.0, 1, 0], [0, 1, 1], [1, 0, 1]], device=device).repeat(arguments.batch, 1)
     batch = Sample(image=images, labels=labels[: arguments.batch])
     batch["teacher"] = Teacher("tf_efficientnet_lite0").to(device).dense(images)
-    variant, _, _ = name.partition(", bfloat16")
+    variant = name.removesuffix(PLAIN).removesuffix(BF16)
+    depthwise = atrous.depthwise_conv2d
     weights = "imagenet" if arguments.encoder == "tf_efficientnet_lite0" else "null"
     common = [f"model.encoder={arguments.encoder}", f"model.weights={weights}"]
     overrides = [*common, f"model.prototypes={arguments.prototypes}", *VARIANTS[variant]]
@@ -96,9 +105,11 @@ def build_step(name: str, arguments: argparse.Namespace) -> Callable[[], float]:
 
     def step() -> float:
         start = clock()
-        with torch.autocast(device.type, torch.bfloat16, enabled=name != variant):
+        atrous.depthwise_conv2d = plain_depthwise_conv2d if PLAIN in name else depthwise
+        with torch.autocast(device.type, torch.bfloat16, enabled=BF16 in name):
             loss = method.losses(batch, progress=0.9)["total"]
         loss.backward()
+        atrous.depthwise_conv2d = depthwise
         optimiser.step()
         optimiser.zero_grad()
         if device.type == "cuda":

@@ -26,10 +26,11 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if small and trains and x.device.type == "cpu" and x.dtype == weight.dtype:
         found: Tensor = _SmallMaps.apply(x, weight, bias)
         return found
-    return _plain(x, weight, bias)
+    return plain_depthwise_conv2d(x, weight, bias)
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def plain_depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same with torch's own gradients."""
     return F.conv2d(x, weight, bias, padding=_same(weight), groups=len(weight))
 
 
@@ -41,7 +42,7 @@ class _SmallMaps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _plain(x, weight, bias)
+        return plain_depthwise_conv2d(x, weight, bias)
 
     @staticmethod
     @once_differentiable
