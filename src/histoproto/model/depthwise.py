@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -50,7 +51,7 @@ class _SmallMaps(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wanted, _, biased = ctx.needs_input_grad
         same, groups = _same(weight), len(weight)
-        inputs = torch.nn.grad.conv2d_input(x.shape, weight, gradient, padding=same, groups=groups) if wanted else None
+        inputs = conv2d_input(x.shape, weight, gradient, padding=same, groups=groups) if wanted else None
         return inputs, weight_gradient(x, gradient, same), gradient.sum(dim=(0, 2, 3)) if biased else None
 
 
