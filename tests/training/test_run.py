@@ -1,4 +1,6 @@
-"""The training room: run folder, exact resuming after a kill, held-out patches, calibration."""
+"""A run: complete, repeatable, resumed as if never stopped, refused where it must be."""
+
+from __future__ import annotations
 
 import csv
 import json
@@ -7,8 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,59 +16,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from histoproto.config import Settings, load_settings
-from histoproto.data.dataset import StepSampler
-from histoproto.data.layouts import Patch
+from histoproto.config import load_settings
 from histoproto.errors import ImageError, OutputError, RunError, SettingError, sentence
 from histoproto.model.saving import load_model
-from histoproto.tissue import TissueSet
-from histoproto.training.calibration import best_f1_threshold
-from histoproto.training.callbacks import Checkpoints, WeightAveraging
-from histoproto.training.epochs import count_epochs
-from histoproto.training.holdout import hold_out
 from histoproto.training.run import train
-from histoproto.training.selection import standard_error
-
-TINY = [
-    "model.encoder=test_efficientnet",
-    "model.weights=null",
-    "model.prototypes=3",
-    "training.epochs=4",
-    "training.batch_size=4",
-    "training.checkpoint_every=2",
-    "training.averaging=0.5",
-    "data.validation_fraction=0.25",
-    "data.workers=0",
-    "loss.warmup=0.25",
-]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """32 patches of 32 px: red, green or both halves."""
-    root = tmp_path_factory.mktemp("data")
-    (root / "train").mkdir()
-    TissueSet.of("red", "green").write(root / "classes.yaml")
-    rng = np.random.default_rng(0)
-    for index in range(32):
-        pixels = rng.integers(120, 255, (32, 32, 3), dtype=np.uint8)
-        label = ("10", "01", "11")[index % 3]
-        pixels[:, :16, 0 if label[0] == "1" else 1] = 60
-        pixels[:, 16:, 1 if label[1] == "1" else 0] = 60
-        Image.fromarray(pixels).save(root / "train" / f"region{index // 4}+{index}[{label}].png")
-    return root
+from short_run import TINY
 
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     return train(data, tmp_path_factory.mktemp("runs") / "whole", load_settings(overrides=TINY))
-
-
-@pytest.mark.parametrize(("patches", "epochs"), [(100_000, 6), (950, 6), (560, 10), (16, 350), (3, 350)])
-def test_few_patches_are_seen_more_often(patches: int, epochs: int) -> None:
-    assert count_epochs(Settings().training, patches) == epochs
-    assert count_epochs(load_settings(overrides=["training.epochs=2"]).training, patches) == 2
 
 
 def test_run_folder_is_complete_and_loads(data: Path, whole: Path) -> None:
@@ -128,27 +86,6 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, whole: Path, tmp_pa
         assert torch.equal(value, found[name]), name
     assert (resumed / "history.csv").read_text() == (whole / "history.csv").read_text()
     assert (resumed / "model.json").read_text() == (whole / "model.json").read_text()
-
-
-def test_saved_is_the_mean_of_the_last_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[dict[str, torch.Tensor]] = []
-    rates: set[float] = set()
-    plain = WeightAveraging.on_train_batch_end
-
-    def watching(self: WeightAveraging, trainer: Any, module: Any, *rest: Any) -> None:
-        plain(self, trainer, module, *rest)
-        seen.append({name: value.clone().double() for name, value in module.method.network.state_dict().items()})
-        rates.add(trainer.optimizers[0].param_groups[0]["lr"])
-
-    monkeypatch.setattr(WeightAveraging, "on_train_batch_end", watching)
-    run = train(data, tmp_path / "run", load_settings(overrides=[*TINY, "data.validation_fraction=0"]))
-    saved = load_file(run / "model.safetensors")
-    assert len(seen) == 32
-    assert rates == {1e-3}
-    for name, value in saved.items():
-        if value.is_floating_point():
-            mean = sum(weights[name] for weights in seen[15:]) / 17  # after steps 16 … 32
-            torch.testing.assert_close(value.double(), mean, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_resuming_what_is_not_there_or_with_other_settings(data: Path, tmp_path: Path) -> None:
@@ -224,17 +161,6 @@ def test_a_run_below_a_file_is_refused(data: Path, tmp_path: Path) -> None:
         train(data, tmp_path / "file" / "run", load_settings(overrides=TINY))
 
 
-def test_two_processes_share_each_batch() -> None:
-    one = list(StepSampler(10, 4, epochs=2, seed=3))
-    halves = [list(StepSampler(10, 4, epochs=2, seed=3, rank=rank, world=2)) for rank in (0, 1)]
-    for step in range(4):
-        both = {*halves[0][2 * step : 2 * step + 2], *halves[1][2 * step : 2 * step + 2]}
-        assert both == set(one[4 * step : 4 * step + 4])
-    late = StepSampler(10, 4, epochs=2, seed=3)
-    late.start = 3
-    assert list(late) == one[12:]
-
-
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path) -> None:
     """With layer norm and a loss that is a mean over patches, nothing depends on how a batch is shared."""
@@ -255,74 +181,3 @@ def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path) -> None
     again = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert "already holds a run" in again.stderr
-
-
-def test_held_out_groups_are_whole_and_rare_tissue_stays() -> None:
-    def patch(group: str, *labels: int) -> Patch:
-        return Patch(Path(f"{group}.png"), labels, None, group)
-
-    common = [patch(f"c{index // 5}", 1, 0) for index in range(100)]
-    rare = [patch("r0", 0, 1) for _ in range(18)] + [patch("r1", 0, 1) for _ in range(2)]
-    for seed in range(10):
-        training, held = hold_out([*common, *rare], 0.1, seed)
-        assert len(training) + len(held) == 120
-        assert not {p.group for p in training} & {p.group for p in held}
-        assert "r0" not in {p.group for p in held}
-        assert {p.group for p in held} > {"r1"}
-
-
-def test_standard_error_counts_groups_not_patches() -> None:
-    """Ten copies of every patch in its group tell no more than one."""
-    rng = np.random.default_rng(0)
-    present = rng.random((40, 2)) < 0.5
-    probabilities = np.clip(0.5 * present + rng.random((40, 2)) * 0.7, 0, 1)
-    groups = [str(index) for index in range(40)]
-    error = standard_error(probabilities, present, groups)
-    copied = standard_error(np.tile(probabilities, (10, 1)), np.tile(present, (10, 1)), groups * 10)
-    assert 0.005 < error < 0.2
-    assert copied == pytest.approx(error, rel=0.3)
-
-
-@pytest.mark.parametrize(
-    ("scores", "errors", "kept"),
-    [
-        ([0.99, 0.97, 0.95, 0.96], [0.0, 0.02, 0.02, 0.02], 4),  # a tie: the latest; the first comes too early
-        ([0.50, 0.97, 0.90, 0.80], [0.0, 0.02, 0.02, 0.02], 2),  # truly worse
-        ([0.50, 0.80, 0.90, 0.95], [0.0, 0.5, 0.01, 0.01], 4),
-        ([0.50, 0.90, 0.891, 0.885], [0.0, 0.01, 0.5, 0.5], 3),  # what was kept does not lower the bar
-    ],
-)
-def test_kept_is_the_latest_within_one_error_of_the_best(
-    tmp_path: Path, scores: list[float], errors: list[float], kept: int
-) -> None:
-    checkpoints = Checkpoints(tmp_path, every=1, criterion="val")
-    network = torch.nn.Linear(1, 1)
-    for step, (score, error) in enumerate(zip(scores, errors, strict=True), 1):
-        trainer = SimpleNamespace(
-            callback_metrics={"val": score, "val_error": error},
-            global_step=step,
-            is_global_zero=True,
-            save_checkpoint=lambda path: Path(path).touch(),
-        )
-        torch.nn.init.constant_(network.weight, step)
-        checkpoints.on_validation_end(trainer, SimpleNamespace(final_network=network, total_steps=4))
-    assert load_file(checkpoints.best_path)["weight"].item() == kept
-
-
-def test_threshold_is_the_best_of_all_cuts() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        labels, weights = rng.random(30) < 0.4, rng.choice([0.3, 1.0], 30)
-        logits = rng.normal(2 * labels - 1, 1).round(1)
-
-        def f1(threshold: float, z=logits, y=labels, w=weights) -> float:
-            chosen = 1 / (1 + np.exp(-z)) >= threshold
-            return 2 * (w * (chosen & y)).sum() / ((w * chosen).sum() + (w * y).sum())
-
-        found = best_f1_threshold(logits, labels, weights)
-        assert f1(found) == pytest.approx(max(f1(t) for t in np.linspace(0, 1, 2001)))
-    assert best_f1_threshold(np.array([0.2, 0.9]), np.array([True, True]), np.ones(2)) == 0.5
-
-
-def test_defaults_are_valid() -> None:
-    assert Settings().loss.warmup < 1

@@ -1,0 +1,41 @@
+"""How the house is kept: small files, none in a circle, tests beside what they test."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+from places import ROOT, TESTS
+
+SOURCE = ROOT / "src" / "histoproto"
+MOST_LINES = 300
+
+
+@pytest.mark.parametrize("folder", ["src", "benchmarks"])
+def test_no_file_is_long(folder: str) -> None:
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / folder).rglob("*.py")}
+    assert not {str(path): count for path, count in lines.items() if count > MOST_LINES}
+
+
+def test_no_two_files_import_each_other() -> None:
+    graph = grimp.build_graph("histoproto", exclude_type_checking_imports=True)
+    files = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    try:
+        TopologicalSorter(files).prepare()
+    except CycleError as error:
+        pytest.fail(f"files that import each other: {' → '.join(error.args[1])}")
+
+
+def test_tests_lie_where_the_code_lies() -> None:
+    """`tests/slides/reading/test_tiff.py` tests something in `src/histoproto/slides/reading/`."""
+    for path in TESTS.rglob("test_*.py"):
+        room = path.parent.relative_to(TESTS)
+        assert (SOURCE / room).is_dir() or (ROOT / room).is_dir(), f"{path}: there is no room {room}"
+
+
+def test_no_utils() -> None:
+    names = {path.stem for path in Path(SOURCE).rglob("*.py")}
+    assert not names & {"utils", "util", "helpers", "misc", "common"}
