@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from histoproto.documents.ranges import Count, Fraction, Mpp, NonNegative, Positive, Processes, Seed, Share, Side
 from histoproto.documents.yaml_file import parse_yaml, read_yaml
 from histoproto.errors import SettingError, shown
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 
 Architecture = Literal["prototypes", "prototypes+decoder", "linear", "segmentation"]
 
@@ -31,11 +27,11 @@ class _Group(BaseModel):
 class DataSettings(_Group):
     """What the network is shown."""
 
-    patch_size: Count | None = None
+    patch_size: Side | None = None
     """Side of the square training patch in pixels; None: that of the first training image."""
-    mpp: Positive | None = None
+    mpp: Mpp | None = None
     """Physical scale of the patches in µm/px, which goes into the model; None: as `data cut` recorded it, if it did."""
-    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    fraction: Share = 1.0
     """Part of the training patches to use, drawn by the seed: how many labels does it take? Smaller parts lie within
     larger ones."""
     validation_fraction: Fraction = 0.1
@@ -45,7 +41,7 @@ class DataSettings(_Group):
     """What chooses the checkpoint: image labels of the held-out part, or masks of the `val` folder (recorded)."""
     stain_jitter: NonNegative = 0.15
     """Optical density of each colour channel is scaled by 1 ± this, at random: stains differ between laboratories."""
-    workers: Annotated[int, Field(ge=0)] | None = None
+    workers: Processes | None = None
     """Processes that load patches; None: one less than the cores at hand, at most 8."""
 
 
@@ -58,9 +54,9 @@ class ModelSettings(_Group):
     """A timm model name (with `features_only`), or `mit_b0` … `mit_b5`."""
     weights: str | None = "imagenet"
     """`imagenet`: the published weights of that encoder; a path: a local weights file or folder; None: random."""
-    prototypes: Count = 10
+    prototypes: Annotated[Count, Field(le=1000)] = 10
     """Prototypes per tissue, K."""
-    dimension: Count = 320
+    dimension: Annotated[Count, Field(le=16384)] = 320
     """Length of a prototype, D; the embedding size of the teacher when a similarity loss is used."""
     merge: Literal["mean", "softmax", "logsumexp"] = "softmax"
     """How a tissue's K maps become one in training (the paper: mean). At inference it is always the softmax-weighted
@@ -105,7 +101,7 @@ class TrainingSettings(_Group):
 
     epochs: Count | None = None
     """Times that every patch is seen; None: 6, or with few patches as many as it takes for about 350 steps."""
-    batch_size: Count = 16
+    batch_size: Annotated[Count, Field(le=65536)] = 16
     learning_rate: Positive = 1e-3
     prototype_learning_rate: Positive = 1e-3
     """Prototypes start at unit norm and would hardly move at the encoder's rate in a short run."""
@@ -125,8 +121,8 @@ class TrainingSettings(_Group):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """`auto`: mixed bfloat16 on a GPU that has it, 32 bit elsewhere."""
     accelerator: str = "auto"
-    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    nodes: Count = 1
+    devices: Annotated[Count, Field(le=1024)] | Literal["auto"] = "auto"
+    nodes: Annotated[Count, Field(le=1024)] = 1
     checkpoint_every: Count = 500
     """Steps between two checkpoints for resuming (one is also written after each epoch)."""
 
@@ -143,12 +139,19 @@ class InferenceSettings(_Group):
     views: Literal[1, 6] = 1
     crf: bool = False
 
+    @field_validator("fusion_weights")
+    @classmethod
+    def _some_scale_counts(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if not any(weights):
+            raise ValueError("at least one weight must be above 0")
+        return weights
+
 
 class Settings(_Group):
     """All settings of a run."""
 
     method: str = "lpd"
-    seed: int = 0
+    seed: Seed = 0
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()

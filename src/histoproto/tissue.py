@@ -15,11 +15,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from histoproto.documents.names import check_text
 from histoproto.documents.yaml_file import read_yaml
-from histoproto.errors import TissueError
+from histoproto.errors import SettingError, TissueError, shown
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _DEFAULT_COLOURS = ("#d62728", "#2ca02c", "#1f77b4", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
+LONGEST_NAME = 100
 _BACKGROUND_COLOUR = "#ffffff"
 
 
@@ -47,17 +49,21 @@ class TissueSet:
     def __post_init__(self) -> None:
         names = [tissue.name for tissue in self.tissues]
         values = [tissue.value for tissue in self.tissues]
+        for name in names:
+            _check_name(name)
         if not names:
             raise TissueError("no tissue classes were given; name at least one")
         if len(set(names)) < len(names) or not all(names):
             raise TissueError(f"tissue names must be different and not empty, found {names}")
         if len({*values, self.background}) < len(values) + 1:
             raise TissueError(f"mask values must be different, found {values} and background {self.background}")
-        if not all(isinstance(value, int) and 0 <= value <= 255 for value in (*values, self.background)):
+        if not all(type(value) is int and 0 <= value <= 255 for value in (*values, self.background)):
             raise TissueError(f"mask values must be whole numbers from 0 to 255, found {values}, {self.background}")
         for tissue in self.tissues:
             if not _COLOUR.fullmatch(tissue.colour):
-                raise TissueError(f"the colour of {tissue.name!r} must look like '#1f77b4', found {tissue.colour!r}")
+                raise TissueError(
+                    f"the colour of {tissue.name!r} must look like '#1f77b4', found {shown(tissue.colour)}"
+                )
 
     @classmethod
     def of(cls, *names: str) -> TissueSet:
@@ -74,7 +80,7 @@ class TissueSet:
             TissueError: the content has another form; `source` names it in the message.
         """
         try:
-            default = cls.of(*(str(entry["name"]) for entry in content["classes"])).tissues
+            default = cls.of(*(entry["name"] for entry in content["classes"])).tissues
             tissues = tuple(
                 Tissue(plain.name, str(entry.get("colour", plain.colour)), entry.get("value", plain.value))
                 for entry, plain in zip(content["classes"], default, strict=True)
@@ -144,6 +150,20 @@ class TissueSet:
     def decode(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Label map of indices → mask file values; the inverse of `encode`."""
         return np.array([*(tissue.value for tissue in self.tissues), self.background], dtype=np.uint8)[labels]
+
+
+def _check_name(name: Any) -> None:
+    """Names are written into files, tables and pages, and are the keys of many; `no` and `1` in YAML are no text."""
+    if not isinstance(name, str):
+        raise TissueError(f"the name of a class must be text, found {shown(name)}; put it in quotes")
+    if len(name) > LONGEST_NAME or name != name.strip():
+        raise TissueError(
+            f"the name of a class has at most {LONGEST_NAME} letters and no blanks around it, found {shown(name)}"
+        )
+    try:
+        check_text(name, "the name of a class")
+    except SettingError as error:
+        raise TissueError(str(error)) from error
 
 
 BCSS = TissueSet.of("tumour", "stroma", "lymphocytes", "necrosis")

@@ -119,13 +119,19 @@ def test_errors_of_the_machine_are_sentences_too(
     assert capsys.readouterr().err.startswith("error: /root/run: Permission denied; ")
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
-        raise FileNotFoundError(2, "No such file or directory", "x")
-
-    monkeypatch.setattr(app_module, "app", broken)
-    with pytest.raises(FileNotFoundError):
-        cli.main()
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_bug_is_a_sentence_and_keeps_its_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, shown: bool
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("histoproto.cli.verbosity.is_verbose", lambda: shown)
+    assert main_with(monkeypatch, FileNotFoundError(2, "No such file or directory", "x")) == 2
+    said = capsys.readouterr().err
+    assert "FileNotFoundError: [Errno 2] No such file or directory: 'x'; this is a fault of HistoProto" in said
+    (trace,) = tmp_path.iterdir()
+    assert str(trace) in said
+    assert "Traceback" in trace.read_text(encoding="utf-8")
+    assert ("Traceback" in said) == shown
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(130)])

@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import traceback
+from io import TextIOWrapper
+from typing import NoReturn
 
 _INTERRUPTED = 130
 _MACHINE = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT}
@@ -15,6 +17,9 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on stderr and exit code 2, without a traceback."""
     from histoproto.errors import HistoProtoError, sentence
 
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to stop
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # The application is imported here so that Ctrl-C while it loads is answered like any other.
         from histoproto.cli.app import app
@@ -24,13 +29,17 @@ def main() -> None:
         _trace_if_verbose()
         _fail(sentence(error))
     except OSError as error:
-        # A full disk or a forbidden folder is a matter of the machine; any other OSError is ours and keeps its trace.
+        # A full disk or a forbidden folder is a matter of the machine; any other OSError is a fault of ours.
         if error.errno not in _MACHINE:
-            raise
+            _last_resort(error)
         _trace_if_verbose()
         _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room or choose another place")
+    except MemoryError:
+        _fail("the memory of this machine is used up; work on less at once (a smaller batch, fewer workers)")
     except KeyboardInterrupt:
         _interrupted()
+    except Exception as error:
+        _last_resort(error)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             _interrupted()
@@ -47,12 +56,28 @@ def _trace_if_verbose() -> None:
         traceback.print_exc()
 
 
-def _fail(reason: str) -> None:
+def _last_resort(error: Exception) -> NoReturn:
+    """What nobody foresaw is a fault of the program: a sentence, and the trace where it can be found and sent."""
+    import tempfile
+
+    from histoproto.errors import first_line
+
+    with tempfile.NamedTemporaryFile("w", prefix="histoproto-", suffix=".txt", delete=False, errors="replace") as file:
+        traceback.print_exception(error, file=file)
+    _trace_if_verbose()
+    command = " ".join(sys.argv[1:3])
+    _fail(
+        f"{command}: {type(error).__name__}: {first_line(error)}; this is a fault of HistoProto, please report it with "
+        f"{file.name} (-v shows the trace here)"
+    )
+
+
+def _fail(reason: str) -> NoReturn:
     print(f"error: {reason}", file=sys.stderr)
     sys.exit(2)
 
 
-def _interrupted() -> None:
+def _interrupted() -> NoReturn:
     print("\ninterrupted; what was finished until now is kept", file=sys.stderr)
     sys.exit(_INTERRUPTED)
 

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from histoproto.cli.checks import CheckedCommand
 from histoproto.cli.examples import EXAMPLES
 from histoproto.cli.renamed import modern
 from histoproto.cli.verbosity import with_verbose
@@ -19,7 +20,7 @@ def register(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
     app.command(name, cls=Command)(with_verbose(command))
 
 
-class Command(TyperCommand):
+class Command(CheckedCommand):
     """A command with examples, that knows its old options and names the one nearest to a wrong one."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

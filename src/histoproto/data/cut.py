@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import REGION_COLUMNS, SPLITS, Split, prove_disjoint
@@ -21,6 +21,7 @@ from histoproto.data.images import list_images, natural_key, read_image, read_ma
 from histoproto.data.names import group_of, patch_name
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.data.staging import refuse_if_filled, staged_folder
+from histoproto.documents.ranges import LARGEST_PATCH, MPP, Mpp, in_range
 from histoproto.documents.shapes import read_json_as
 from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, DocumentError, ImageError, OutputError, SettingError
@@ -54,13 +55,10 @@ class CutSettings:
 
     def __post_init__(self) -> None:
         for name in ("size", "stride", "test_stride"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingError(f"{name} must be at least 1 pixel, found {value}")
-        if not 0 <= self.minimum <= 1:
-            raise SettingError(f"minimum is a fraction from 0 to 1, found {self.minimum}")
-        if any(scale is not None and not 0 < scale < 1000 for scale in (self.region_mpp, self.mpp)):
-            raise SettingError(f"µm/px must be above 0 and below 1000, found {self.region_mpp} and {self.mpp}")
+            in_range(getattr(self, name), 1, LARGEST_PATCH, f"{name} in pixels")
+        in_range(self.minimum, 0, 1, "minimum, a fraction,")
+        for scale in (self.region_mpp, self.mpp):
+            in_range(scale, *MPP, "µm/px")
         if self.mpp is not None and self.region_mpp is None:
             raise SettingError("patches can be cut at a given µm/px only where that of the regions is given too")
 
@@ -217,8 +215,8 @@ def recorded_mpp(data: Path) -> float | None:
 class _Scales(BaseModel):
     """What is read again of `CutSettings` in `cut.json`, µm/px."""
 
-    mpp: Annotated[float, Field(gt=0, lt=1000)] | None = None
-    region_mpp: Annotated[float, Field(gt=0, lt=1000)] | None = None
+    mpp: Mpp | None = None
+    region_mpp: Mpp | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from histoproto.data.images import natural_key
+from histoproto.documents.ranges import in_range
 from histoproto.documents.tables import read_table
 from histoproto.errors import DataError, SettingError
 
@@ -97,6 +98,7 @@ def assign_splits(
         SettingError: a fraction outside [0, 1), a named group that does not exist or is named twice.
         DataError: nothing is left for training.
     """
+    in_range(seed, 0, 2**32 - 1, "the seed")
     names = sorted(set(groups), key=natural_key)
     free = [str(name) for name in np.random.default_rng(seed).permutation(names)]
     splits: dict[str, Split] = {}

@@ -22,6 +22,7 @@ from histoproto.data.phantom_nuclei import Nuclei, scatter, stamp
 from histoproto.data.phantom_slide import Slide, develop, draw_slide
 from histoproto.data.phantom_texture import Array, Texture
 from histoproto.data.staging import refuse_if_filled, staged_folder
+from histoproto.documents.ranges import LARGEST_PATCH, in_range
 from histoproto.errors import SettingError
 from histoproto.tissue import BCSS
 
@@ -94,6 +95,10 @@ def write_phantom(
     Raises:
         OutputError: the folder is not empty or cannot be written.
     """
+    for what, count in (("train", train), ("val", val), ("test", test)):
+        in_range(count, 0, 1e6, f"the number of {what} patches")
+    in_range(size, 1, LARGEST_PATCH, "the size of a patch")
+    in_range(seed, 0, 2**32 - 1, "the seed")
     refuse_if_filled(out)
     with staged_folder(out) as part:
         TISSUES.write(part / "classes.yaml")

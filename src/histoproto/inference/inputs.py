@@ -36,7 +36,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # `meta` has nothing to give back
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(f"there is no device {name!r} here; try auto or cpu") from error
     return device

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
+from histoproto.documents.ranges import MPP, in_range
 from histoproto.errors import RunError, SettingError
 from histoproto.inference.background import glass_mask, label_probabilities
 from histoproto.inference.crf import dense_crf
@@ -136,8 +137,7 @@ class Segmenter:
         Neighbours of one size, no larger than a patch, go through the network together, `batch_size` at a time
         (None: as many as are quickest, see `best_batch`). Otherwise as `segment`.
         """
-        if mpp is not None and mpp <= 0:
-            raise SettingError(f"the µm/px of images must be above 0, found {mpp}")
+        in_range(mpp, *MPP, "the µm/px of images")
         if mpp is not None and self.card.mpp is None:
             raise SettingError(
                 "the model does not know its own µm/px, so images cannot be resampled to it; leave mpp out, or train "

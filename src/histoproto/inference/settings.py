@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from histoproto.config import InferenceSettings
-from histoproto.errors import SettingError
+from histoproto.errors import SettingError, shown
 
 
 def change_settings(settings: InferenceSettings, **changes: Any) -> InferenceSettings:
@@ -24,4 +24,4 @@ def change_settings(settings: InferenceSettings, **changes: Any) -> InferenceSet
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingError(f"inference setting {where}: {first['msg']}, found {first['input']!r}") from error
+        raise SettingError(f"inference setting {where}: {first['msg']}, found {shown(first['input'])}") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from histoproto.config import InferenceSettings
+from histoproto.documents.ranges import MPP, in_range
 from histoproto.errors import SettingError
 from histoproto.inference.background import Background
 from histoproto.inference.fusion import Fusion
@@ -42,6 +43,14 @@ class SlideOptions:
     """How much outlines are simplified; 0: not at all; None: by a pixel of the label map."""
     gzip: bool = False
     """Compress the outlines."""
+
+    def __post_init__(self) -> None:
+        in_range(self.model_mpp, *MPP, "the µm/px of the model")
+        in_range(self.overlap, 0, 0.9, "overlap")
+        in_range(self.batch_size, 1, 65536, "batch_size")
+        in_range(self.readers, 1, 1024, "readers")
+        in_range(self.min_area_um2, 0, 1e12, "min_area in µm²")
+        in_range(self.tolerance_um, 0, 1e4, "tolerance in µm")
 
     def settings(self, defaults: InferenceSettings) -> InferenceSettings:
         """The settings for inference, given those of the model."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from histoproto.data.phantom import GLASS, phantom_region
 from histoproto.data.phantom_slide import draw_slide
+from histoproto.documents.ranges import in_range
 from histoproto.errors import SettingError
 from histoproto.files import replace_atomically
 
@@ -50,6 +51,9 @@ def write_phantom_slide(
         SettingError: an impossible size of fields.
         OutputError: a file cannot be written.
     """
+    in_range(width, 1, 200_000, "the width")
+    in_range(height, 1, 200_000, "the height")
+    in_range(seed, 0, 2**32 - 1, "the seed")
     if field < 16 or field % 16:
         raise SettingError(f"the fields of a phantom slide must be a multiple of 16 pixels wide, found {field}")
     rng = np.random.default_rng(seed)

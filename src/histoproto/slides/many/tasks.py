@@ -6,13 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from histoproto.data.images import natural_key
+from histoproto.documents.ranges import MPP
 from histoproto.documents.tables import read_table
 from histoproto.errors import DataError
 from histoproto.slides.task import SlideTask
@@ -141,7 +141,7 @@ def _in_table(table: Path) -> Iterator[SlideTask]:
             mpp = float(text) if text else None
         except ValueError:
             mpp = float("nan")
-        if mpp is not None and not (isfinite(mpp) and mpp > 0):
+        if mpp is not None and not MPP[0] <= mpp <= MPP[1]:
             raise DataError(f"{table}, line {line}: the µm/px is {text!r}, expected a number above 0, or nothing")
         if not row["slide"]:
             raise DataError(f"{table}, line {line}: the slide is missing")

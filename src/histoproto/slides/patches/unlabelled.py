@@ -14,8 +14,9 @@ from histoproto.data.grid import grid_offsets
 from histoproto.data.images import write_image
 from histoproto.data.names import patch_name
 from histoproto.data.staging import refuse_if_filled, staged_folder
+from histoproto.documents.ranges import in_range
 from histoproto.documents.tables import write_table
-from histoproto.errors import DataError, SettingError
+from histoproto.errors import DataError
 from histoproto.slides.labelling.scope import find_scope
 from histoproto.slides.many.tasks import name_slides
 from histoproto.slides.reading.opening import open_slide, require_mpp
@@ -49,8 +50,7 @@ class TileSettings:
 
     def __post_init__(self) -> None:
         CutSettings(self.size, self.stride, None, self.tissue, self.mpp, self.mpp)  # the same ranges
-        if self.per_slide is not None and self.per_slide < 1:
-            raise SettingError(f"the number of tiles per slide must be at least 1, found {self.per_slide}")
+        in_range(self.per_slide, 1, 1e9, "the number of tiles per slide")
 
 
 def cut_tiles(

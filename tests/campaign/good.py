@@ -1,0 +1,93 @@
+"""Good inputs: small ones of every kind, made by the commands themselves as far as they can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from campaign.bench import Bench
+
+SMALL = [
+    "model.encoder=test_efficientnet",
+    "model.weights=null",
+    "model.prototypes=2",
+    "model.dimension=8",
+    "loss.similarity=0",
+    "training.epochs=1",
+    "training.batch_size=4",
+    "data.workers=0",
+]
+SMALL_OPTIONS = [part for setting in SMALL for part in ("--set", setting)]
+
+
+def make_good(bench: Bench) -> None:
+    """Fill `bench.good`.
+
+    data, table, regions, slides, images: inputs; run, stopped, onnx: models; scores, comparison, segmented: results.
+    """
+    good = bench.good
+
+    def run(*arguments: str) -> None:
+        result = bench.run(good, list(arguments), 300)
+        assert result.code == 0, f"{arguments}: {result.output}"
+
+    run("data", "phantom", "data", "--train", "12", "--val", "2", "--test", "3", "--size", "64")
+    run("data", "phantom-slide", "slide.tif", "--width", "256", "--height", "192")
+    run("train", "data", "--out", "run", "--no-report", *SMALL_OPTIONS)
+    run("evaluate", "run", "data")
+    run("export", "run", "--out", "onnx")
+    (good / "slides").mkdir()
+    shutil.move(good / "slide.tif", good / "slides" / "slide.tif")
+    ring = [[[20, 20], [220, 20], [220, 170], [20, 170], [20, 20]]]
+    feature = {
+        "type": "Feature",
+        "id": "a",
+        "geometry": {"type": "Polygon", "coordinates": ring},
+        "properties": {"objectType": "annotation", "classification": {"name": "tumour", "color": [200, 0, 0]}},
+    }
+    content = json.dumps({"type": "FeatureCollection", "features": [feature]})
+    (good / "slides" / "slide.geojson").write_text(content)
+    (good / "slides.csv").write_text("slide,mpp,region\nslides/slide.tif,1.0,slides/slide.geojson\n")
+    run("segment", "run", "slides", "--out", "segmented")
+    _regions(good)
+    _table(good)
+    (good / "images").mkdir()
+    for index, path in enumerate(sorted((good / "data" / "test" / "img").iterdir())):
+        shutil.copy2(path, good / "images" / f"{index}.png")
+    _comparison(good)
+
+
+def _regions(good: Path) -> None:
+    """What `data cut` takes: two images of 96 px with masks."""
+    for part in ("img", "mask"):
+        (good / "regions" / part).mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for name in ("p1_a", "p2_b"):
+        Image.fromarray(draw.integers(60, 200, (96, 96, 3), np.uint8)).save(good / "regions" / "img" / f"{name}.png")
+        mask = np.repeat(np.arange(4, dtype=np.uint8), 24)[None].repeat(96, axis=0)
+        Image.fromarray(mask).save(good / "regions" / "mask" / f"{name}.png")
+    shutil.copy2(good / "data" / "classes.yaml", good / "regions" / "classes.yaml")
+    (good / "patients.csv").write_text("image,patient\np1_a.png,one\np2_b.png,two\n")
+
+
+def _table(good: Path) -> None:
+    """A data folder with labels in a table."""
+    (good / "table" / "images").mkdir(parents=True)
+    rows = ["image,tumour,stroma,split,group"]
+    for index, path in enumerate(sorted((good / "data" / "train").glob("*.png"))[:6]):
+        shutil.copy2(path, good / "table" / "images" / f"{index}.png")
+        rows.append(f"images/{index}.png,{index % 2},1,train,g{index}")
+    (good / "table" / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+def _comparison(good: Path) -> None:
+    """A finished comparison of one run, put together by hand, for training it takes minutes."""
+    from histoproto.compare.plan import Plan, Variant
+
+    plan = Plan.make(good / "data", [Variant("lpd", "lpd", False, tuple(SMALL))], 1)
+    plan.write(good / "comparison")
+    shutil.copytree(good / "run", good / "comparison" / "lpd" / "seed-0")
