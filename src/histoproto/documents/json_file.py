@@ -21,22 +21,23 @@ _COSTS = {b"[": 72, b"{": 232, b",": 32, b'"': 28}
 _HUGE_NUMBER = re.compile(rb"\d{300}|[eE]\+?\d{3}")
 
 
-def read_json(path: Path, most: int = 16 * MIB, unpack: bool = False) -> Any:
+def read_json(path: Path, most: int = 16 * MIB, unpack: bool = False, nan: bool = False) -> Any:
     """What a JSON file holds.
 
     Args:
         path: of the file.
         most: bytes it may have.
         unpack: whether it may be compressed with gzip.
+        nan: whether NaN and Infinity are taken as numbers.
 
     Raises:
         DocumentError: it cannot be read, is no JSON (NaN and Infinity are none), a name is twice in an object, a
             number is too large for a computer, it has more than 64 levels, or would take more than 2 GiB of memory.
     """
-    return parse_json(read_bytes(path, most, unpack), str(path))
+    return parse_json(read_bytes(path, most, unpack), str(path), nan)
 
 
-def parse_json(content: bytes, source: str) -> Any:
+def parse_json(content: bytes, source: str, nan: bool = False) -> Any:
     """As `read_json`, from bytes; `source` names them in the message."""
     text = as_text(content, source)
     content = text.encode()
@@ -51,7 +52,7 @@ def parse_json(content: bytes, source: str) -> Any:
         value = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_constant=_no_constant,
+            parse_constant=None if nan else _no_constant,
             parse_float=_finite if huge else None,
             parse_int=_bounded if huge else None,
         )

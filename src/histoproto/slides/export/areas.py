@@ -13,8 +13,10 @@ import shapely
 from histoproto.documents.tables import read_table, write_table
 from histoproto.errors import DocumentError
 from histoproto.slides.labelling.raster import LabelRaster
+from histoproto.slides.regions.classes import is_ignored
+from histoproto.slides.regions.drawn import Drawing
 from histoproto.slides.regions.geojson import Region
-from histoproto.slides.regions.polygons import fill_polygons
+from histoproto.slides.regions.polygons import count_labels
 from histoproto.tissue import TissueSet
 
 WHOLE_SLIDE = "slide"
@@ -52,20 +54,27 @@ def slide_areas(
         raster: label map, C is background.
         tissues: their names.
         mpp: µm per pixel of the raster, if known.
-        regions: in pixels of level 0, as `read_geojson` gives them; they may overlap.
+        regions: in pixels of level 0, as `read_geojson` gives them; they may overlap. What `Ignore*` and the like cut
+            out of them is not counted (`histoproto.slides.regions.drawn`).
         downsample: pixels of level 0 per pixel of the raster.
         origin: x and y of the raster's corner in pixels of level 0.
     """
-    shapes = [shapely.transform(region.geometry, lambda xy: (xy - origin) / downsample) for region in regions]
-    counts = np.zeros((len(shapes) + 1, len(tissues) + 1), np.int64)
+    kept = [index for index, region in enumerate(regions) if not is_ignored(region.classification)]
+    drawn = np.array([region.geometry for region in regions], dtype=object)
+    scaled = shapely.transform(drawn, lambda xy: (xy - origin) / downsample)
+    drawing = Drawing(scaled, [is_ignored(region.classification) for region in regions])
+    shapes = scaled[kept]
+    y0, y1 = shapely.bounds(shapes)[:, [1, 3]].T
+    counts = np.zeros((len(kept) + 1, len(tissues) + 1), np.int64)
     for top, block in raster.rows(max(1, AT_ONCE // raster.width)):
         counts[0] += np.bincount(block.reshape(-1), minlength=len(tissues) + 1)
-        for index, shape in enumerate(shapes, start=1):
-            _, y0, _, y1 = shape.bounds
-            if y0 < top + len(block) and y1 > top:
-                inside = block[fill_polygons([shape], len(block), raster.width, top=top)]
-                counts[index] += np.bincount(inside, minlength=len(tissues) + 1)
-    names = [WHOLE_SLIDE] + [f"{index} {region.classification or 'region'}" for index, region in enumerate(regions, 1)]
+        near = np.flatnonzero((y0 < top + len(block)) & (y1 > top))
+        if not near.size:
+            continue
+        if drawing.cuts:
+            block = np.where(drawing.inside(*block.shape, top=top), block, np.int16(-1))
+        counts[near + 1] += count_labels(block, len(tissues) + 1, shapes[near], top=top)
+    names = [WHOLE_SLIDE, *(f"{index + 1} {regions[index].classification or 'region'}" for index in kept)]
     pixel_mm2 = math.nan if mpp is None else (mpp / 1000) ** 2
     rows = []
     for name, pixels in zip(names, counts.tolist(), strict=True):

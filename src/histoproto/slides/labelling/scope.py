@@ -75,21 +75,23 @@ class MaskScope:
 
 @dataclass(frozen=True)
 class DrawnScope:
-    """What lies in polygons, in pixels of level 0."""
+    """What lies in regions that a person drew, in pixels of level 0, without what is cut out of them (`Ignore*`)."""
 
-    polygons: Sequence[shapely.Geometry]
+    regions: Sequence[Region]
+    _drawing: Drawing = field(init=False)
+
+    def __post_init__(self) -> None:
+        geometries, ignored = zip(*((region.geometry, is_ignored(region.classification)) for region in self.regions))
+        object.__setattr__(self, "_drawing", Drawing(geometries, ignored))
 
     def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
         """See `Scope`."""
         boxes = shapely.box(lefts, tops[:, None], rights, bottoms[:, None])
-        found = np.zeros(boxes.shape, dtype=np.bool_)
-        found.ravel()[shapely.STRtree(self.polygons).query(boxes.ravel(), predicate="intersects")[0]] = True
-        return found
+        return self._drawing.touches(boxes.ravel()).reshape(boxes.shape)
 
     def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
         """See `Scope`."""
-        scaled = shapely.transform(self.polygons, lambda points: (points - (left, top)) / downsample)
-        return fill_polygons(scaled, height, width)
+        return self._drawing.inside(height, width, top, left, downsample)
 
 
 def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, overview: Pixels | None = None) -> Scope:
