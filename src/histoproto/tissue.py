@@ -131,7 +131,7 @@ class TissueSet:
         colours = [tissue.colour for tissue in self.tissues] + [_BACKGROUND_COLOUR]
         return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], dtype=np.uint8)
 
-    def encode(self, mask: NDArray[np.uint8], source: str = "the mask") -> NDArray[np.uint8]:
+    def encode(self, mask: NDArray[np.integer[Any]], source: str = "the mask") -> NDArray[np.uint8]:
         """Mask file values (H × W) → label map of indices (H × W).
 
         Raises:
@@ -142,10 +142,14 @@ class TissueSet:
             table[tissue.value] = index
         table[self.background] = self.background_index
         known = [tissue.value for tissue in self.tissues] + [self.background]
-        unknown = sorted(set(np.unique(mask).tolist()) - set(known))
+        unknown = sorted(set(_values(mask)) - set(known))
         if unknown:
-            raise TissueError(f"{source} holds the values {unknown}, expected only {known} (see classes.yaml)")
-        return table[mask]
+            more = " …" if len(unknown) > 10 else ""
+            raise TissueError(
+                f"{source} holds the values {', '.join(map(str, unknown[:10]))}{more}, expected only "
+                f"{', '.join(map(str, known))} (see classes.yaml)"
+            )
+        return np.asarray(table[mask])
 
     def decode(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Label map of indices → mask file values; the inverse of `encode`."""
@@ -164,6 +168,12 @@ def _check_name(name: Any) -> None:
         check_text(name, "the name of a class")
     except SettingError as error:
         raise TissueError(str(error)) from error
+
+
+def _values(mask: NDArray[np.integer[Any]]) -> list[int]:
+    """The values of a mask; counting bytes is ten times as fast as sorting them."""
+    found = np.flatnonzero(np.bincount(mask.reshape(-1))) if mask.dtype == np.uint8 else np.unique(mask)
+    return [int(value) for value in found]
 
 
 BCSS = TissueSet.of("tumour", "stroma", "lymphocytes", "necrosis")

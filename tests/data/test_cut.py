@@ -8,8 +8,9 @@ import pytest
 from histoproto.data.cut import CutSettings, cut_regions
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, prove_disjoint
-from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
+from histoproto.data.images import list_images, read_image, write_image, write_mask
 from histoproto.data.layouts import open_data
+from histoproto.data.masks import read_mask
 from histoproto.errors import DataError, HistoProtoError, ImageError, OutputError, SettingError
 from histoproto.tissue import TissueSet
 from places import REAL

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histoproto.data.images import image_size, list_images, read_image, read_mask, write_image, write_mask
+from histoproto.data.images import image_size, list_images, read_image, write_image, write_mask
+from histoproto.data.masks import read_mask
 from histoproto.errors import DataError, ImageError, OutputError, TissueError
 from histoproto.tissue import Tissue, TissueSet
 

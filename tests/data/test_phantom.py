@@ -6,8 +6,9 @@ from scipy.ndimage import label as connected
 from scipy.stats import spearmanr
 
 from histoproto.data.cut import recorded_mpp
-from histoproto.data.images import list_images, read_image, read_mask, write_image, write_mask
+from histoproto.data.images import list_images, read_image, write_image, write_mask
 from histoproto.data.layouts import open_data
+from histoproto.data.masks import read_mask
 from histoproto.data.phantom import GLASS, LYMPHOCYTES, NECROSIS, STROMA, TISSUES, TUMOUR, phantom_region, write_phantom
 from histoproto.data.phantom_nuclei import Nuclei, scatter, stamp
 from histoproto.data.phantom_slide import Slide, develop, draw_slide

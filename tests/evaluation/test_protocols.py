@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from fakes import TISSUES, ColourNetwork, colour_card
 from histoproto.cli.evaluate import evaluate as command
 from histoproto.config import InferenceSettings
-from histoproto.data.images import read_image, read_mask, write_image, write_mask
+from histoproto.data.images import read_image, write_image, write_mask
 from histoproto.data.layouts import open_data
+from histoproto.data.masks import read_mask
 from histoproto.errors import DataError, DocumentError, SettingError, TissueError
 from histoproto.evaluation.patches import evaluate_patches, translate_tissues
 from histoproto.evaluation.protocols import PROTOCOLS, Protocol, evaluate

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from fakes import TISSUES, ColourNetwork, colour_card
 from histoproto.cli.predict import predict
-from histoproto.data.images import read_mask, write_image
+from histoproto.data.images import write_image
+from histoproto.data.masks import read_mask
 from histoproto.errors import DataError, ImageError, SettingError
 from histoproto.inference import segmenter as module
 from histoproto.inference.predict import find_images, predict_files

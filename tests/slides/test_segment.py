@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from fakes import ColourNetwork, colour_card
 from histoproto.config import InferenceSettings
 from histoproto.data.images import write_image
-from histoproto.errors import DataError, ImageError, OutputError, SettingError
+from histoproto.errors import DataError, DocumentError, ImageError, OutputError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.ahead import read_ahead
 from histoproto.slides.export import read_areas, read_probabilities
@@ -327,7 +327,7 @@ def test_what_is_missing_ends_in_one_sentence(segmenter: Segmenter, tmp_path: Pa
         segment_slide(without, SlideTask(task.path, 0.5), out)
     with pytest.raises(SettingError, match="overlap"):
         segment_slide(segmenter, SlideTask(task.path, 1.0), out, SlideOptions(overlap=1.0))
-    with pytest.raises(DataError, match=r"none\.geojson"):
+    with pytest.raises(DocumentError, match=r"none\.geojson"):
         segment_slide(segmenter, SlideTask(task.path, 1.0, tmp_path / "none.geojson"), out)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -237,6 +237,8 @@ def tissue_set(classes: str) -> TissueSet:
 
 
 def _print_cut(report: CutReport, out: Path, size: int) -> None:
+    for note in report.notes:
+        typer.echo(f"note: {note}", err=True)
     for split, labels in report.labels.items():
         found = ", ".join(
             f"{count} {'+'.join(name for name, there in zip(report.tissues.names, label, strict=True) if there)}"
@@ -257,9 +259,19 @@ def _print_annotated(found: AnnotatedSlides) -> None:
     typer.echo(f"{len(found.regions)} slides with annotations of {', '.join(found.tissues.names)}")
     if found.without:
         typer.echo(f"note: left out, for there are no annotations: {', '.join(found.without)}", err=True)
-    if found.ignored:
-        ignored = ", ".join(f"{count} {name or 'without a class'}" for name, count in found.ignored.items())
-        typer.echo(f"note: annotations that are left out, for they are no tissue: {ignored}", err=True)
+    if found.cut_out:
+        typer.echo(
+            f"note: annotations of no tissue, cut out of larger ones that they lie on: {_counted(found.cut_out)}",
+            err=True,
+        )
+    if found.silent:
+        typer.echo(f"note: annotations that say nothing about tissue, left out: {_counted(found.silent)}", err=True)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _counted(classes: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {name or 'without a class'}" for name, count in classes.items())
 
 
 def _print_report(report: DataReport) -> None:

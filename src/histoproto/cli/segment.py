@@ -146,6 +146,9 @@ def segment(
             "their folders, or choose another --out, to do them again",
             err=True,
         )
+    for outcome in report.outcomes:
+        for note in outcome.notes:
+            typer.echo(f"note: {outcome.job.name}: {note}", err=True)
     for outcome in report.failed:
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.data.groups import SPLITS, Split
-from histoproto.data.images import read_image, read_mask
+from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
+from histoproto.data.masks import read_mask
 from histoproto.errors import HistoProtoError
 from histoproto.tissue import TissueSet
 

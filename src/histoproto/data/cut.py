@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import REGION_COLUMNS, SPLITS, Split, prove_disjoint
-from histoproto.data.images import list_images, natural_key, read_image, read_mask, write_image, write_mask
+from histoproto.data.images import list_images, natural_key, read_image, write_image, write_mask
+from histoproto.data.masks import read_mask
 from histoproto.data.names import group_of, patch_name
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.data.staging import refuse_if_filled, staged_folder
@@ -79,6 +80,8 @@ class CutReport:
     labels: dict[Split, Counter[tuple[int, ...]]] = field(default_factory=dict)
     groups: dict[Split, list[str]] = field(default_factory=dict)
     """The groups of each split, of a split by group: read from the files that were written, and proved to differ."""
+    notes: list[str] = field(default_factory=list)
+    """What is odd about regions, each with its name."""
 
     def patches(self, split: Split) -> int:
         """How many patches were written to a split."""
@@ -91,6 +94,10 @@ class Region(Protocol):
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about it, in words."""
 
     def counts(self, rows: NDArray[np.intp], columns: NDArray[np.intp], size: int) -> NDArray[np.int64]:
         """Pixels of each tissue in the patches with these tops and lefts, as rows × columns × tissues."""
@@ -226,6 +233,7 @@ class _MaskedImage:
     rgb: Pixels
     mask: Pixels
     tissues: int
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -256,6 +264,7 @@ def _cut_region(
 ) -> None:
     size = settings.size
     with opener() as region:
+        report.notes += [f"{name}: {note}" for note in region.notes]
         rows, columns = (grid_offsets(length, size, stride) for length in region.shape)
         if not rows.size or not columns.size:
             report.too_small.append(name)

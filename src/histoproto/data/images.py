@@ -1,4 +1,4 @@
-"""Reading and writing images and masks: everything becomes 8-bit RGB or a label map, or one clear sentence."""
+"""Reading images and writing images and masks: everything becomes 8-bit RGB, or one clear sentence."""
 
 from __future__ import annotations
 
@@ -62,22 +62,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
-
-
-def read_mask(path: Path, tissues: TissueSet) -> NDArray[np.uint8]:
-    """A mask file (palette or grey, pixel value = mask value of the tissue) as an H × W label map of indices.
-
-    Raises:
-        ImageError: it cannot be read, or is a colour image.
-        TissueError: it holds a value that is neither a tissue nor background.
-    """
-    image = _open(path)
-    if image.mode not in ("P", "L", "1"):
-        raise ImageError(
-            f"the mask {path} is a {image.mode} image, expected a palette or 8-bit grey one whose values name tissues"
-        )
-    values = np.asarray(image).astype(np.uint8)  # mode "1" comes as bool
-    return tissues.encode(values, f"the mask {path}")
 
 
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:

@@ -11,8 +11,9 @@ from scipy.cluster.vq import kmeans2
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
-from histoproto.data.images import read_image, read_mask
+from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch
+from histoproto.data.masks import read_mask
 from histoproto.errors import DataError
 from histoproto.evaluation.confusion import confusion_matrix, scores
 from histoproto.tissue import TissueSet

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.config import InferenceSettings
-from histoproto.data.images import read_image, read_mask
+from histoproto.data.images import read_image
 from histoproto.data.layouts import Patch
+from histoproto.data.masks import read_mask
 from histoproto.errors import DataError, TissueError
 from histoproto.evaluation.confusion import Matrix, Scores, Treatment, confusion_matrix, scores
 from histoproto.inference.inputs import in_chunks

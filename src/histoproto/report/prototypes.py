@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from histoproto.data.dataset import fit_to_size
-from histoproto.data.images import image_size, read_image, read_mask
+from histoproto.data.images import image_size, read_image
 from histoproto.data.layouts import Patch
+from histoproto.data.masks import read_mask
 from histoproto.evaluation.patches import translate_tissues
 from histoproto.evaluation.prototypes import PrototypeScores, location_labels, measure_prototypes, tissue_regions
 from histoproto.inference.patches import as_batch, pad_to_stride

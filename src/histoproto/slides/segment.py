@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -23,12 +23,12 @@ from histoproto.slides.export import (
 from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import CELL, plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
-from histoproto.slides.labelling.scope import OVERVIEW_SIDE, find_scope, is_image
+from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import Pixels
-from histoproto.slides.regions.geojson import Region, read_geojson
+from histoproto.slides.regions.geojson import Region
 from histoproto.slides.steps import finish
 from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
@@ -48,6 +48,8 @@ class SlideSummary:
     """µm/px of the label map."""
     windows: int
     """That went through the network."""
+    notes: tuple[str, ...] = ()
+    """What was left out of the regions, or taken otherwise than one might think; in words."""
 
 
 def segment_slide(
@@ -90,15 +92,15 @@ def slide_steps(
     started, cpu = time.monotonic(), time.process_time()
     with open_slide(task.path, task.mpp) as reader:
         mpp = require_mpp(reader)
-        regions = [] if task.regions is None or is_image(task.regions) else read_geojson(task.regions)
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         overview, _ = reader.thumbnail(OVERVIEW_SIDE)
         scope = find_scope(reader, mpp, task.regions, overview)
+        regions = scope.regions if isinstance(scope, DrawnScope) else ()
         plan = plan_windows(reader.height, reader.width, downsample, segmenter.card.patch_size, options.overlap, scope)
         batch_size = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
         readers = options.readers or default_readers()
         labeller = SlideLabeller(segmenter, reader, plan, scope, settings, batch_size, readers)
-        summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, int(plan.needed.sum()))
+        summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, int(plan.needed.sum()), scope.notes)
         with new_folder(out) as part, ExitStack() as stack:
             background = segmenter.tissues.background_index
             raster = stack.enter_context(
@@ -141,7 +143,7 @@ def _export(
     tissues: TissueSet,
     overview: Pixels,
     summary: SlideSummary,
-    regions: list[Region],
+    regions: Sequence[Region],
     downsample: float,
     options: SlideOptions,
 ) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from histoproto.config import Settings
 from histoproto.data.cut import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset
-from histoproto.data.images import read_image, read_mask
+from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data
+from histoproto.data.masks import read_mask
 from histoproto.data.mosaic import MixedDataset, MosaicDataset
 from histoproto.errors import DataError, SettingError
 from histoproto.methods.registry import method_class

@@ -15,8 +15,9 @@ from rich.progress import track
 from torch import Tensor
 
 from histoproto.config import Settings, TrainingSettings, load_settings
-from histoproto.data.images import read_image, read_mask, write_mask
+from histoproto.data.images import read_image, write_mask
 from histoproto.data.layouts import Patch
+from histoproto.data.masks import read_mask
 from histoproto.data.staging import new_folder
 from histoproto.errors import RunError
 from histoproto.inference.segmenter import Segmenter

@@ -10,7 +10,7 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from histoproto.data.images import read_mask
+from histoproto.data.masks import read_mask
 from histoproto.data.phantom import TISSUES, phantom_region
 from histoproto.data.phantom_slide import draw_slide
 from histoproto.errors import DataError, HistoProtoError, OutputError
@@ -186,14 +186,14 @@ def test_forms_of_regions(tmp_path: Path, content: Any, areas: list[float], name
         (b'{"type": "FeatureCollection"}', "expected a FeatureCollection"),
         (b'["a"]', "expected a FeatureCollection"),
         (b'{"no": "geometry"}', "is not GeoJSON"),
-        (b'[{"type": "Feature"}]', "a feature that is not GeoJSON"),
-        (b'{"type": "Polygon", "coordinates": [[["a", 0], [1, 0], [1, 1]]]}', "a feature that is not GeoJSON"),
+        (b'[{"type": "Feature"}]', "the only feature has no geometry"),
+        (b'{"type": "Polygon", "coordinates": [[["a", 0], [1, 0], [1, 1]]]}', "a ring that is no list of points"),
         (
             b'{"type": "Polygon", "coordinates": [[[NaN, 0], [1, 0], [1, 1], [NaN, 0]]]}',
-            "NaN is no number",
+            "coordinates that are not finite",
         ),
-        (b'{"type": "Polygon", "coordinates": [[[0, 0], [1, 0]]]}', "a feature that is not GeoJSON"),
-        (b'{"type": "Circle"}', "a feature that is not GeoJSON"),
+        (b'{"type": "Polygon", "coordinates": [[[0, 0], [1, 0]]]}', "no polygons but 1 points, lines or empty"),
+        (b'{"type": "Circle"}', "has the type 'Circle', which GeoJSON does not know"),
         (b"[]", "holds no polygons"),
         (b'{"type": "Point", "coordinates": [1, 2]}', "holds no polygons"),
     ],

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from histoproto.cli.data import app
 from histoproto.data.cut import CutSettings, cut_patches, recorded_mpp
-from histoproto.data.images import list_images, read_image, read_mask
+from histoproto.data.images import list_images, read_image
 from histoproto.data.layouts import open_data
+from histoproto.data.masks import read_mask
 from histoproto.data.phantom import TISSUES
 from histoproto.errors import DataError, HistoProtoError, OutputError, SettingError
 from histoproto.slides.export.geojson import write_geojson
@@ -79,7 +80,7 @@ def slides(tmp_path: Path) -> Path:
 def test_labels_are_those_of_the_area_at_each_pixels_centre(slides: Path) -> None:
     found = find_annotated(slides, mpp=0.5)
     assert found.tissues.names == ("Stroma", "Tumour")
-    assert found.ignored == {"Ignore*": 1, None: 1}
+    assert (found.cut_out, found.silent) == ({"Ignore*": 1}, {None: 1})
     with found.regions["Fall 1"]() as slide:
         assert slide.shape == (120, 200)
         whole = slide.labels(0, 0, 120)
@@ -99,7 +100,8 @@ def test_labels_are_those_of_the_area_at_each_pixels_centre(slides: Path) -> Non
 def test_patches_of_a_slide_are_cut_like_those_of_an_image(slides: Path, tmp_path: Path) -> None:
     output = run("cut", slides, tmp_path / "out", "--size", 40, "--mpp", 0.5)
     assert "1 slides with annotations of Stroma, Tumour" in output
-    assert "1 Ignore*, 1 without a class" in output
+    assert "cut out of larger ones that they lie on: 1 Ignore*\n" in output
+    assert "left out: 1 without a class\n" in output
     data = open_data(tmp_path / "out")
     assert data.tissues.names == ("Stroma", "Tumour")
     labels = {patch.image.name.split("[")[0]: patch.labels for patch in data.train}
@@ -123,7 +125,7 @@ def test_classes_annotations_and_groups_may_be_given(slides: Path, tmp_path: Pat
     TissueSet.of("Tumour", "Necrosis").write(tmp_path / "classes.yaml")
     found = find_annotated(tmp_path, 0.5, annotations=slides, classes=TissueSet.read(tmp_path / "classes.yaml"))
     assert found.without == ["Fall 2"]
-    assert found.ignored == {"Stroma": 1, "Ignore*": 1, None: 1}
+    assert (found.cut_out, found.silent) == ({"Stroma": 1, "Ignore*": 1}, {None: 1})
     report = cut_patches(found.tissues, found.regions, tmp_path / "out", CutSettings(40, mpp=0.5, region_mpp=0.5))
     assert set(report.labels["train"]) == {(1, 0)}
     draw(slides / "Fall 2.geojson", (shapely.box(0, 0, 400, 240), "Tumour"))

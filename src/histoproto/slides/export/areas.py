@@ -72,7 +72,7 @@ def slide_areas(
         if not near.size:
             continue
         if drawing.cuts:
-            block = np.where(drawing.inside(*block.shape, top=top), block, np.int16(-1))
+            block = np.where(drawing.inside(len(block), raster.width, top), block, np.int16(-1))
         counts[near + 1] += count_labels(block, len(tissues) + 1, shapes[near], top=top)
     names = [WHOLE_SLIDE, *(f"{index + 1} {regions[index].classification or 'region'}" for index in kept)]
     pixel_mm2 = math.nan if mpp is None else (mpp / 1000) ** 2

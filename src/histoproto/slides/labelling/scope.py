@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,13 +11,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histoproto.data.images import EXTENSIONS, read_image
+from histoproto.data.images import EXTENSIONS
+from histoproto.data.masks import read_selection
 from histoproto.errors import DataError
 from histoproto.inference.resampling import resample_image
 from histoproto.slides.labelling.tissue_finder import find_tissue
 from histoproto.slides.reading.protocol import Pixels, SlideReader
-from histoproto.slides.regions.geojson import read_geojson
-from histoproto.slides.regions.polygons import fill_polygons
+from histoproto.slides.regions.classes import is_ignored
+from histoproto.slides.regions.drawn import Drawing
+from histoproto.slides.regions.geojson import Region, read_annotations
+from histoproto.slides.regions.placing import check_places
 
 OVERVIEW_SIDE = 2048
 """Pixels of the longer side of the picture of a whole slide."""
@@ -30,6 +33,10 @@ Edges = NDArray[np.float64]
 
 class Scope(Protocol):
     """A part of a slide. All positions in pixels of level 0."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of what the user gave, or taken otherwise than one might think."""
 
     def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
         """Whether any of it lies in the rectangles of a grid: R rows and S columns with these edges → R×S."""
@@ -45,6 +52,7 @@ class MaskScope:
     mask: Mask
     slide: tuple[int, int]
     """Height and width of level 0."""
+    notes: tuple[str, ...] = ()
 
     def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
         """See `Scope`."""
@@ -78,11 +86,12 @@ class DrawnScope:
     """What lies in regions that a person drew, in pixels of level 0, without what is cut out of them (`Ignore*`)."""
 
     regions: Sequence[Region]
+    notes: tuple[str, ...] = ()
     _drawing: Drawing = field(init=False)
 
     def __post_init__(self) -> None:
-        geometries, ignored = zip(*((region.geometry, is_ignored(region.classification)) for region in self.regions))
-        object.__setattr__(self, "_drawing", Drawing(geometries, ignored))
+        ignored = [is_ignored(region.classification) for region in self.regions]
+        object.__setattr__(self, "_drawing", Drawing([region.geometry for region in self.regions], ignored))
 
     def touched(self, tops: Edges, bottoms: Edges, lefts: Edges, rights: Edges) -> Mask:
         """See `Scope`."""
@@ -100,12 +109,12 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, ove
     Args:
         reader: the slide.
         mpp: its µm/px.
-        regions: GeoJSON (QuPath) in pixels of level 0, or a mask image of the whole slide at any resolution, in which
-            all that is not black counts; None: tissue is found by its colour.
+        regions: GeoJSON (QuPath) in pixels of level 0, or a mask image of the whole slide at any resolution
+            (`histoproto.data.masks.read_selection`); None: tissue is found by its colour.
         overview: the whole slide at low resolution, if it is at hand.
 
     Raises:
-        DataError, ImageError: regions that cannot be read, or a mask of another shape than the slide's.
+        DataError, ImageError: regions that cannot be read or lie elsewhere, a mask of another shape than the slide's.
     """
     slide = (reader.height, reader.width)
     if regions is None:
@@ -114,17 +123,26 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, ove
         height, width = (max(1, round(side / coarser)) for side in overview.shape[:2])
         image = resample_image(overview, (height, width))
         return MaskScope(find_tissue(image, mpp * slide[1] / width), slide)
-    if not is_image(regions):
-        return DrawnScope([region.geometry for region in read_geojson(regions)])
-    mask: Mask = np.asarray(read_image(regions).any(axis=2))
-    if abs(mask.shape[1] * reader.height / (mask.shape[0] * reader.width) - 1) > 0.05:
-        raise DataError(
-            f"the mask {regions} is {mask.shape[1]} × {mask.shape[0]} pixels, which is not the shape of the slide "
-            f"{reader.path} ({reader.width} × {reader.height}); it must cover the whole slide"
-        )
-    return MaskScope(mask, slide)
+    if is_image(regions):
+        return _selected(reader, regions)
+    drawn = read_annotations(regions)
+    if all(is_ignored(region.classification) for region in drawn.regions):
+        names = ", ".join(sorted({region.classification or "" for region in drawn.regions}))
+        raise DataError(f"{regions} holds nothing but {names}, which is cut out of regions; expected a region, too")
+    odd = check_places(drawn.regions, reader.width, reader.height, mpp, regions)
+    return DrawnScope(drawn.regions, (*drawn.notes, *odd))
 
 
 def is_image(regions: Path) -> bool:
     """Whether a file of regions is a mask image; else it is GeoJSON."""
     return regions.suffix.lower() in EXTENSIONS
+
+
+def _selected(reader: SlideReader, path: Path) -> MaskScope:
+    mask, notes = read_selection(path)
+    if abs(mask.shape[1] * reader.height / (mask.shape[0] * reader.width) - 1) > 0.05:
+        raise DataError(
+            f"the mask {path} is {mask.shape[1]} × {mask.shape[0]} pixels, which is not the shape of the slide "
+            f"{reader.path} ({reader.width} × {reader.height}); it must cover the whole slide"
+        )
+    return MaskScope(mask, (reader.height, reader.width), notes)

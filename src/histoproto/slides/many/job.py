@@ -37,12 +37,14 @@ class Outcome:
         state: `done` now, `finished` before (or by another process), `failed`, or `busy`: in another process's hands.
         sentence: why it failed.
         trace: where, if it is not the user's to mend.
+        notes: what of its regions was left out or read otherwise than one might think.
     """
 
     job: Job
     state: Literal["done", "finished", "failed", "busy"]
     sentence: str = ""
     trace: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def is_finished(out: Path, name: str) -> bool:
@@ -69,12 +71,12 @@ def job_steps(
                 return Outcome(job, "finished")
             sweep(out, job.name)
             try:
-                yield from slide_steps(segmenter, job.task, out / job.name, options, tiles)
+                summary = yield from slide_steps(segmenter, job.task, out / job.name, options, tiles)
             except Exception:
                 if lock.compromise:  # this machine was taken for dead, and another one has the slide now
                     return Outcome(job, "busy")
                 raise
-        return Outcome(job, "done")
+        return Outcome(job, "done", notes=summary.notes)
     except HistoProtoError as error:
         return Outcome(job, "failed", str(error))
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,15 @@ from histoproto.errors import DataError
 from histoproto.slides.many.tasks import find_beside, find_slides, slide_stem
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import Pixels, SlideReader
-from histoproto.slides.regions.geojson import read_geojson
-from histoproto.slides.regions.polygons import fill_polygons
+from histoproto.slides.regions.classes import is_ignored, is_region, nearest, one_spelling
+from histoproto.slides.regions.drawn import smaller_on_top
+from histoproto.slides.regions.geojson import Region, read_annotations
+from histoproto.slides.regions.placing import check_places
+from histoproto.slides.regions.polygons import paint_polygons
 from histoproto.tissue import TissueSet
 
 ENDINGS = (".geojson", ".geojson.gz", ".json")
 """Of files of annotations, the first found is taken."""
-IGNORED = "*"
-"""QuPath's mark at the end of the names of classes that are no tissue: Ignore*, Region*, Artefact*."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class AnnotatedSlide:
         reader: the open slide.
         downsample: pixels of its level 0 per pixel of a patch.
         areas: the drawn regions, in pixels of the patches' scale. Where they overlap, the later one counts.
-        tissue: the index of the tissue of each.
+        tissue: the index of the tissue of each; C for those that are cut out of what they lie on.
         background: the label of what is in none: C.
+        notes: what is odd about where they lie.
     """
 
     reader: SlideReader
@@ -45,11 +48,13 @@ class AnnotatedSlide:
     areas: Sequence[shapely.Geometry]
     tissue: Sequence[int]
     background: int
+    notes: tuple[str, ...] = ()
+    _areas: NDArray[np.object_] = field(init=False)
     _tree: shapely.STRtree = field(init=False)
 
     def __post_init__(self) -> None:
-        shapely.prepare(self.areas)
-        object.__setattr__(self, "_tree", shapely.STRtree(self.areas))
+        object.__setattr__(self, "_areas", np.array(self.areas, dtype=object))
+        object.__setattr__(self, "_tree", shapely.STRtree(self._areas))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,10 +80,8 @@ class AnnotatedSlide:
         """The label map of a patch: the tissue in which the centre of each pixel lies."""
         labels = np.full((size, size), self.background, dtype=np.uint8)
         place = shapely.box(left, top, left + size, top + size)
-        for index in np.sort(self._tree.query(place, predicate="intersects")):
-            area = self.areas[index]
-            inside = ... if shapely.contains_properly(area, place) else fill_polygons([area], size, size, top, left)
-            labels[inside] = self.tissue[index]
+        near = np.sort(self._tree.query(place))
+        paint_polygons(labels, self._areas[near], np.array(self.tissue, dtype=np.uint8)[near], top, left)
         return labels
 
 
@@ -90,13 +93,18 @@ class AnnotatedSlides:
         tissues: in the order of `classes.yaml`, or of the alphabet.
         regions: what opens each slide that has annotations, by name.
         without: names of slides that have none.
-        ignored: classes (None: annotations without one) that are no tissue, and how many annotations have them.
+        cut_out: classes that are no tissue, and how many annotations have them: `Ignore*`, and what `classes.yaml` does
+            not name. They are cut out of larger annotations that they lie on.
+        silent: classes (None: annotations without one) that say nothing about tissue, and how many have them.
+        notes: what else was left out, or taken otherwise than it is written.
     """
 
     tissues: TissueSet
     regions: dict[str, RegionOpener]
     without: list[str]
-    ignored: Counter[str | None]
+    cut_out: Counter[str]
+    silent: Counter[str | None]
+    notes: list[str]
 
 
 def find_annotated(
@@ -112,8 +120,7 @@ def find_annotated(
         slides: a folder of slides, one slide, a pattern or a table of slides.
         mpp: µm/px of the patches.
         annotations: the folder of the annotations; None: beside each slide.
-        classes: the tissues. Classes they do not name are left out. None: all classes found, in the
-            order of the alphabet, but for those that QuPath ignores (their names end in `*`).
+        classes: the tissues; a class that is derived from one of them counts as it. None: all classes found, in the order of the alphabet, but for those that QuPath ignores (their names end in `*`).
         slide_mpp: µm/px of slides that do not say.
 
     Raises:
@@ -130,31 +137,79 @@ def find_annotated(
             f"none of {len(tasks)} slides has annotations: expected {slide_stem(next(iter(tasks)))}.geojson, exported "
             f"from QuPath, in {annotations or slides}"
         )
-    found = Counter(name for file in pairs.values() for _, name in read_geojson(file))
-    known = classes
-    names = list(known.names) if known else sorted(name for name in found if name and not name.endswith(IGNORED))
-    used: Counter[str | None] = Counter({name: count for name, count in found.items() if name in names})
-    if not used:
+    found, notes = Counter[str | None](), list[str]()
+    for file in pairs.values():
+        content = read_annotations(file)
+        found.update(name for _, name in content.regions)
+        notes += [f"{file.name}: {note}" for note in content.notes]
+    named = {name: count for name, count in found.items() if name is not None}
+    tissues = classes
+    if tissues is None:
+        one = one_spelling(
+            {name: count for name, count in named.items() if not is_ignored(name) and not is_region(name)}
+        )
+        tissues = TissueSet.of(*sorted(set(one.values()))) if one else None
+    meaning = {name: _meaning(name, tissues.names) for name in found} if tissues else {}
+    if tissues is None or not any(index is not None and index < len(tissues) for index in meaning.values()):
         raise DataError(
             "no annotation has the class of a tissue; there are "
             + ", ".join(f"{count} {name or 'without a class'}" for name, count in found.items())
         )
-    tissues = known or TissueSet.of(*names)
+    for name, index in meaning.items():
+        if index is not None and index < len(tissues) and name != tissues.names[index]:
+            notes.append(f"the class {name} is taken for {tissues.names[index]}")
     openers: dict[str, RegionOpener] = {
-        slide_stem(path): partial(_open, path, tasks[path].mpp, file, tissues, mpp) for path, file in pairs.items()
+        slide_stem(path): partial(_open, path, tasks[path].mpp, file, meaning, len(tissues), mpp)
+        for path, file in pairs.items()
     }
-    without = [slide_stem(path) for path, file in drawn.items() if file is None]
-    return AnnotatedSlides(tissues, openers, without, found - used)
+    return AnnotatedSlides(
+        tissues,
+        openers,
+        [slide_stem(path) for path, file in drawn.items() if file is None],
+        Counter({name: count for name, count in named.items() if meaning[name] == len(tissues)}),
+        Counter({name: count for name, count in found.items() if meaning[name] is None}),
+        notes,
+    )
+
+
+def _meaning(name: str | None, tissues: Sequence[str]) -> int | None:
+    """The index of a class's tissue, C if it is cut out of what it lies on, None if it says nothing about tissue."""
+    if name is None:
+        return None
+    tissue = nearest(name, tissues)
+    if tissue is not None and (name == tissue or not is_ignored(name)):
+        return tissues.index(tissue)
+    return None if is_region(name) else len(tissues)
 
 
 @contextmanager
 def _open(
-    path: Path, slide_mpp: float | None, annotations: Path, tissues: TissueSet, mpp: float
+    path: Path,
+    slide_mpp: float | None,
+    annotations: Path,
+    meaning: dict[str | None, int | None],
+    tissues: int,
+    mpp: float,
 ) -> Iterator[AnnotatedSlide]:
-    drawn = [region for region in read_geojson(annotations) if region.classification in tissues.names]
-    drawn.sort(key=lambda region: -region.geometry.area)  # the smaller one lies on top
-    labels = [tissues.names.index(region.classification or "") for region in drawn]
+    drawn = [region for region in read_annotations(annotations).regions if meaning[region.classification] is not None]
     with open_slide(path, slide_mpp) as reader:
-        downsample = mpp / require_mpp(reader, "--region-mpp")
-        areas = [shapely.transform(region.geometry, lambda points: points / downsample) for region in drawn]
-        yield AnnotatedSlide(reader, downsample, areas, labels, len(tissues))
+        slide_mpp = require_mpp(reader, "--region-mpp")
+        notes = check_places(drawn, reader.width, reader.height, slide_mpp, annotations) if drawn else []
+        drawn = [drawn[index] for index in smaller_on_top([region.geometry for region in drawn])]
+        labels = [meaning[region.classification] or 0 for region in drawn]
+        _refuse_twins(drawn, labels, annotations)
+        downsample = mpp / slide_mpp
+        areas = shapely.transform(
+            np.array([region.geometry for region in drawn], dtype=object), lambda points: points / downsample
+        )
+        yield AnnotatedSlide(reader, downsample, areas, labels, tissues, tuple(notes))
+
+
+def _refuse_twins(drawn: Sequence[Region], labels: Sequence[int], source: Path) -> None:
+    """Of two annotations with the same outline, neither is the smaller one."""
+    for (one, two), (label, other) in zip(pairwise(drawn), pairwise(labels), strict=True):
+        if label != other and one.geometry.area == two.geometry.area and one.geometry.equals(two.geometry):
+            raise DataError(
+                f"{source}: two annotations have the same outline, but one has the class {one.classification} and one "
+                f"{two.classification}; remove one of them"
+            )

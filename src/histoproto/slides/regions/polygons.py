@@ -76,7 +76,7 @@ def paint_polygons(
     height, width = labels.shape
     spans = polygon_spans(polygons, height, width, top, left)
     lengths = spans.last - spans.first
-    cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // AT_ONCE, prepend=0)) if lengths.sum() > AT_ONCE else []
+    cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // AT_ONCE, prepend=0))
     flat = labels.reshape(-1)
     assert flat.base is not None, "a window that is not contiguous would be a copy"
     for part in np.split(np.arange(len(lengths)), cuts):
