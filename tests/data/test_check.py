@@ -65,7 +65,7 @@ def test_everything_wrong_is_found_in_one_run(folder):
         "r+2[100].png: another file has the same name",
         "test/img/t+0.png: the same image is train/r+8[100].png",
         "test/mask/t+0.png: 5 × 4 px, but its image has 5 × 5",
-        "t+1.png holds the values [4], expected only [0, 1, 2, 3]",
+        "t+1.png holds the values 4, expected only 0, 1, 2, 3",
         "test/img/t+2.png: there is no mask",
         "test/mask/t+9.png: there is no image",
     ]:

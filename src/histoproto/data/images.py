@@ -104,6 +104,7 @@ def _open(path: Path, decode: bool = True) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large but readable images, odd metadata
             with Image.open(path) as image:
+                image.info["pages"] = getattr(image, "n_frames", 1)
                 if decode:
                     image.load()
                 return image

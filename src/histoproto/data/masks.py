@@ -106,7 +106,7 @@ def _read(path: Path) -> _Content:
         raise ImageError(
             f"the mask {path} is JPEG, which changes values at every border; write it as PNG, or as TIFF without losses"
         )
-    if (pages := getattr(image, "n_frames", 1)) > 1:
+    if (pages := image.info["pages"]) > 1:
         raise ImageError(f"the mask {path} has {pages} pages, expected one")
     if image.mode not in _VALUES | _COLOURS:
         raise ImageError(

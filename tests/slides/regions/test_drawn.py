@@ -73,6 +73,4 @@ def test_regions_that_lie_elsewhere() -> None:
         check((0.1, 0.2, 0.3, 0.9))
     (said,) = check((10, 10, 240, 150), mpp=0.25)
     assert said.startswith("all annotations of s.geojson lie in the upper left 250 × 200 px")
-        "all annotations of s.geojson lie in the upper left 250 × 200"
-    )
     assert check((10, 10, 260, 150), mpp=0.25) == []
