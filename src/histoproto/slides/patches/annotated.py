@@ -120,7 +120,8 @@ def find_annotated(
         slides: a folder of slides, one slide, a pattern or a table of slides.
         mpp: µm/px of the patches.
         annotations: the folder of the annotations; None: beside each slide.
-        classes: the tissues; a class that is derived from one of them counts as it. None: all classes found, in the order of the alphabet, but for those that QuPath ignores (their names end in `*`).
+        classes: the tissues; a class that is derived from one of them counts as it. None: all classes found, in the
+            order of the alphabet, but for those that QuPath ignores (their names end in `*`).
         slide_mpp: µm/px of slides that do not say.
 
     Raises:
