@@ -50,7 +50,7 @@ def fabricate(
         "groups": {name: matrix.tolist() for name, matrix in regions.items()},
     }
     other = {"scores": {"miou": oracle}}
-    (run / "metrics.json").write_text(json.dumps({"honest": {"test": honest}, "labels=oracle": {"test": other}}))
+    (run / "metrics.json").write_text(json.dumps({"honest": {"test": honest}, "told": {"test": other}}))
     (run / "prototypes.json").write_text(json.dumps(prototypes or {"from": None}))
     record = {"seconds": 120.0, "parameters": 3_200_000, "epochs": chosen.training.epochs or 6, **record}
     (run / "record.json").write_text(json.dumps(record))

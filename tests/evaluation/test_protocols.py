@@ -18,7 +18,7 @@ from histoproto.data.layouts import open_data
 from histoproto.data.masks import read_mask
 from histoproto.errors import DataError, DocumentError, SettingError, TissueError
 from histoproto.evaluation.patches import evaluate_patches, translate_tissues
-from histoproto.evaluation.protocols import PROTOCOLS, Protocol, evaluate
+from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, Protocol, evaluate, load_metrics
 from histoproto.inference import segmenter as module
 from histoproto.inference.segmenter import Segmenter
 from histoproto.tissue import TissueSet
@@ -136,6 +136,7 @@ def test_results_are_merged(data: Path, run: Path) -> None:
 def test_names_of_protocols() -> None:
     assert Protocol().name == "honest"
     assert PROTOCOLS["paper"].name == "paper"
+    assert Protocol(labels="oracle").name == "told"
     assert Protocol(labels="oracle", crf=True).name == "labels=oracle,crf=True"
     with pytest.raises(SettingError, match="labels must be one of predicted, oracle, found 'oracles'"):
         Protocol(labels="oracles")  # type: ignore[arg-type]
@@ -174,7 +175,7 @@ def test_a_tissue_that_is_nowhere_is_null(data: Path, run: Path) -> None:
 
 
 def test_mistakes_are_sentences(data: Path, run: Path) -> None:
-    with pytest.raises(SettingError, match="no protocol 'fair'; there are honest, paper"):
+    with pytest.raises(SettingError, match="no protocol 'fair'; there are honest, told, paper"):
         evaluate(run, data, ["fair"], device="cpu")
     with pytest.raises(DataError, match="no val patches"):
         evaluate(run, data, split="val", device="cpu")
@@ -192,17 +193,34 @@ def test_mistakes_are_sentences(data: Path, run: Path) -> None:
         next(evaluate_patches(Segmenter.load("RUN", "cpu"), bare, folder.tissues))
 
 
+def test_a_protocol_that_had_no_name_is_read_under_its_own(run: Path) -> None:
+    (run / "metrics.json").write_text('{"labels=oracle": {"test": {}}, "told": {"val": {}}, "views=6": {"test": {}}}')
+    assert load_metrics(run) == {"told": {"test": {}, "val": {}}, "views=6": {"test": {}}}
+
+
+def test_every_protocol_says_what_it_is_for() -> None:
+    assert list(PURPOSES) == list(PROTOCOLS)
+
+
 def test_the_command(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     app = typer.Typer()
     app.command()(command)
     result = CliRunner().invoke(app, [str(run), str(data), "--protocol", "all"])
     assert result.exit_code == 0, result.output
-    for text in ("honest: predicted labels", "paper: oracle labels", "green", "FwIoU", "metrics.json"):
+    for text in (
+        "honest: predicted labels",
+        "told: oracle labels",
+        "paper: oracle labels",
+        "told: honest, but told",
+        "green",
+        "FwIoU",
+        "metrics.json",
+    ):
         assert text in result.output
-    options = ["--labels", "oracle", "--background", "counted", "--crf", "--views", "6", "--fusion", "minmax"]
-    result = CliRunner().invoke(app, [str(run), str(data), *options, "--find-background", "activation"])
+    options = ["--labels", "oracle", "--score-background", "counted", "--crf", "--views", "6", "--fusion", "minmax"]
+    result = CliRunner().invoke(app, [str(run), str(data), *options, "--background", "activation"])
     assert result.exit_code == 0, result.output
     names = list(json.loads((run / "metrics.json").read_text()))
-    assert names[:2] == ["honest", "paper"]
-    assert names[2].startswith("labels=oracle,background=counted,views=6,crf=True,fusion=minmax")
+    assert names[:3] == ["honest", "told", "paper"]
+    assert names[3].startswith("labels=oracle,background=counted,views=6,crf=True,fusion=minmax")

@@ -38,7 +38,7 @@ def demo(
     from histoproto.data.layouts import open_data
     from histoproto.data.phantom import write_phantom
     from histoproto.evaluation.colour import colour_baseline
-    from histoproto.evaluation.protocols import evaluate
+    from histoproto.evaluation.protocols import PROTOCOLS, evaluate
     from histoproto.inference.predict import predict_files
     from histoproto.inference.segmenter import Segmenter
     from histoproto.report.html import write_report
@@ -55,7 +55,7 @@ def demo(
     with _step(console, f"training on the image labels of {len(folder.train)} patches"):
         train(data, run, load_settings(overrides=settings), resume=(run / "config.yaml").is_file())
     with _step(console, f"scoring on {len(folder.test)} patches of other slides"):
-        results = evaluate(run, data, ("honest", "paper"))
+        results = evaluate(run, data, tuple(PROTOCOLS))
     with _step(console, "segmenting them"):
         predict_files(Segmenter.load(run), [patch.image for patch in folder.test], masks)
     with _step(console, "writing the report"):
@@ -80,7 +80,11 @@ def _table(results: dict[str, dict[str, Any]], colour: ColourBaseline) -> Table:
     table = Table("mIoU %", "how it was measured", title="on the held-out patches", title_justify="left")
     rows = [
         (results["honest"]["scores"]["miou"], "honest: tissues predicted, background ignored, one view, no CRF"),
-        (results["paper"]["scores"]["miou"], "paper: tissues told, background counted, six views, CRF"),
+        (results["told"]["scores"]["miou"], "told: the same with tissues told, an upper bound: the rest is borders"),
+        (
+            results["paper"]["scores"]["miou"],
+            "paper: tissues told, background counted, six views, CRF; as papers report",
+        ),
         (colour.lookup, "colour alone: the best table from colour to tissue, made with these very masks"),
         (colour.clustered, "colour alone: clusters of colours, matched to these very masks"),
     ]

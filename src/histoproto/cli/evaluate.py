@@ -40,7 +40,7 @@ class Part(StrEnum):
 def evaluate(
     run: RunArgument,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder with masks.")],
-    protocol: Annotated[str, typer.Option(help="honest, paper or all.")] = "honest",
+    protocol: Annotated[str, typer.Option(help="honest, told, paper or all.")] = "honest",
     split: Annotated[Part, typer.Option(help="Which patches.")] = Part.TEST,
     labels: Annotated[Labels | None, typer.Option(help="Tissues a mask may show.", show_default="protocol's")] = None,
     score_background: Annotated[
@@ -61,8 +61,9 @@ def evaluate(
 ) -> None:
     """Score a model and add the numbers to RUN/metrics.json.
 
-    `honest`: the classifier decides which tissues a mask may show, background is left out, one view, no CRF. `paper`:
-    tissues of the true mask, background counted, six views, CRF. The other options change one part of a protocol.
+    `honest` is what to expect on new images: the classifier decides which tissues a mask may show, background is left
+    out, one view, no CRF. `told` is an upper bound: the same, told which tissues the true mask has. `paper` is as LPD
+    and PBIP report: told, background counted, six views, CRF. The other options change one part of a protocol.
 
     Here alone, what makes masks comes from the protocol and not from the model, so that scores of different models can
     be compared.
@@ -70,7 +71,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from histoproto.evaluation.protocols import PROTOCOLS, find_protocol
+    from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, find_protocol
     from histoproto.evaluation.protocols import evaluate as measure
 
     changes = given(
@@ -91,6 +92,8 @@ def evaluate(
         )
     for name, result in results.items():
         Console().print(score_table(name, result))
+        if name in PURPOSES:
+            typer.echo(f"{name}: {PURPOSES[name]}\n")
     typer.echo(f"written: {run / 'metrics.json'}")
 
 

@@ -20,7 +20,7 @@ from histoproto.record import read_record
 from histoproto.report.protocols import meaning
 from histoproto.training.folder import CONFIG_FILE, RECORD_FILE
 
-ORACLE = "labels=oracle"
+ORACLE = "told"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from histoproto.evaluation.protocols import PROTOCOLS, load_metrics
+from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, load_metrics
 from histoproto.tissue import TissueSet
 
 MEANS = {"fwiou": "FwIoU", "pixel_accuracy": "pixel accuracy", "mislabelled": "given to a tissue not in the patch"}
@@ -43,6 +43,7 @@ class ProtocolScores:
 
     name: str
     meaning: str
+    purpose: str
     patches: str
     rows: tuple[TissueScores, ...]
     miou: float | None
@@ -71,6 +72,7 @@ def _read(metrics: dict[str, dict[str, Any]], tissues: TissueSet) -> Iterator[Pr
             yield ProtocolScores(
                 name=name,
                 meaning=meaning(result["protocol"]),
+                purpose=PURPOSES.get(name, ""),
                 patches=f"{data['patches']} {split} patches",
                 rows=tuple(
                     TissueScores(tissue.name, tissue.colour, *(found[key] for key in ("iou", "dice", "boundary_iou")))
