@@ -23,7 +23,7 @@ import torch
 
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
-from histoproto.slides.labelling.plan import CELL
+from histoproto.inference.windows import CELL
 from histoproto.slides.many.job import Job
 from histoproto.slides.many.processes import in_turn
 from histoproto.slides.options import SlideOptions

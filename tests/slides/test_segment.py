@@ -15,10 +15,11 @@ from histoproto.config import InferenceSettings
 from histoproto.data.images import write_image
 from histoproto.errors import DataError, DocumentError, ImageError, OutputError, SettingError
 from histoproto.inference.segmenter import Segmenter
+from histoproto.inference.windows import CELL
 from histoproto.slides.ahead import read_ahead
 from histoproto.slides.export import read_areas, read_probabilities
 from histoproto.slides.labelling.labels import Batch, SlideLabeller, in_batches
-from histoproto.slides.labelling.plan import CELL, plan_windows
+from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import MaskScope, Scope, find_scope
 from histoproto.slides.labelling.strip import Strip
@@ -194,7 +195,7 @@ def test_tiles_hold_every_window_and_pixel_once(shape: tuple[int, int]) -> None:
 def test_batches_do_not_cross_the_end_of_a_row() -> None:
     def batch(count: int, first: int) -> Batch:
         numbers = np.arange(first, first + count)
-        return Batch(numbers.astype(np.uint8)[:, None, None, None], numbers, numbers)
+        return Batch(numbers.astype(np.uint8)[:, None, None, None], numbers, numbers, np.ones(count, np.float32))
 
     found = list(in_batches([batch(3, 0), batch(3, 3), batch(1, 6), 10, 20, batch(2, 7), 30], 4))
     sizes = [item if isinstance(item, int) else item.tops.tolist() for item in found]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from histoproto.inference.gating import everywhere
+
 Background = Literal["none", "activation", "glass"]
 
 GLASS_BRIGHTNESS = 205.0
@@ -55,7 +57,7 @@ def label_probabilities(
 
     Args:
         scores: fused maps, B×C×H×W.
-        present: B×C bool; absent tissues get probability 0.
+        present: B×C or B×C×H×W bool; absent tissues get probability 0.
         logits: true for raw maps: softmax(scores / temperature); false for min–max maps: divided by their sum.
         foreground: B×1×H×W in [0, 1] adds background as label C. Background and the tissues together then share a
             pixel as (1 − foreground)^10 to foreground, so that background wins exactly where the paper's argmax
@@ -67,11 +69,11 @@ def label_probabilities(
         and without background gets zeros.
     """
     if logits:
-        masked = scores.masked_fill(~present[:, :, None, None], -torch.inf)
+        masked = scores.masked_fill(~everywhere(present), -torch.inf)
         shares = (masked / temperature).softmax(dim=1).nan_to_num(0.0)
     else:
         # The small number decides ties among zeros in favour of present tissues.
-        shares = (scores + 1e-6) * present[:, :, None, None]
+        shares = (scores + 1e-6) * everywhere(present)
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-12)
     if foreground is None:
         return shares

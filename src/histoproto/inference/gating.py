@@ -10,14 +10,14 @@ def present_tissues(probabilities: Tensor, thresholds: Tensor) -> Tensor:
     """Tissues that the image-level classifier finds (`predicted` labels).
 
     Args:
-        probabilities: B×C in [0, 1].
+        probabilities: B×C in [0, 1], or B×C×H×W, of each place by itself.
         thresholds: C; a tissue is present from its threshold on.
 
     Returns:
-        B×C bool with at least one tissue per image: if none reaches its threshold, the one with the highest margin
-        (probability − threshold) is taken, as every patch shows some tissue.
+        bool of the same shape, with at least one tissue per image or place: if none reaches its threshold, the one with
+        the highest margin (probability − threshold) is taken, as every patch shows some tissue.
     """
-    margins = probabilities - thresholds
+    margins = probabilities - thresholds.view(-1, *[1] * (probabilities.ndim - 2))
     best = torch.zeros_like(margins, dtype=torch.bool).scatter(1, margins.argmax(dim=1, keepdim=True), True)
     passed = margins >= 0
     return torch.where(passed.any(dim=1, keepdim=True), passed, best)
@@ -33,15 +33,20 @@ def strongest(maps: Tensor) -> Tensor:
     return count - ((maps == maps.amax(dim=1, keepdim=True)) * ranks).amax(dim=1)
 
 
+def everywhere(present: Tensor) -> Tensor:
+    """Which tissues are present, B×C or B×C×H×W, as what can be broadcast against maps: B×C×1×1 or B×C×H×W."""
+    return present[:, :, None, None] if present.ndim == 2 else present
+
+
 def gate(maps: Tensor, present: Tensor, absent: float) -> Tensor:
-    """Set the maps (B×C×H×W) of tissues that are not `present` (B×C bool) to the value `absent`."""
-    return maps.masked_fill(~present[:, :, None, None], absent)
+    """Set the maps (B×C×H×W) of tissues that are not `present` (B×C or B×C×H×W bool) to the value `absent`."""
+    return maps.masked_fill(~everywhere(present), absent)
 
 
 def gate_softly(maps: Tensor, present: Tensor) -> Tensor:
     """Like `gate`, with one less than an image's lowest value in place of −inf.
 
-    With it an absent tissue loses at every pixel, and yet windows that disagree can be averaged.
+    With it an absent tissue loses at every pixel, and yet the maps stay finite.
     """
     floor = maps.flatten(1).amin(dim=1)[:, None, None, None] - 1
-    return torch.where(present[:, :, None, None], maps, floor)
+    return torch.where(everywhere(present), maps, floor)

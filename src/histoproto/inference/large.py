@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
+from histoproto.inference.background import glass_mask
 from histoproto.inference.crf import dense_crf
-from histoproto.inference.fusion import Ranges
-from histoproto.inference.patches import PatchMaps, add_ranges, as_batch, patch_maps
-from histoproto.inference.windows import Window, blend
+from histoproto.inference.fusion import Ranges, upsample_maps
+from histoproto.inference.patches import Evidence, PatchMaps, add_ranges, as_batch, gated, patch_evidence
+from histoproto.inference.places import place_evidence, spread
+from histoproto.inference.windows import CELL, OVERLAP, Window, blend, window_grid
 from histoproto.model.network import Network
 
 BATCH = 16
@@ -24,52 +26,55 @@ CRF_BATCH = 4
 def windowed_maps(
     network: Network,
     image: NDArray[np.uint8],
-    windows: Sequence[Window],
+    patch_size: int,
     settings: InferenceSettings,
     thresholds: Tensor,
     labels: Tensor | None = None,
 ) -> PatchMaps:
-    """Maps of one image of any size, blended on the CPU from those of its windows.
+    """Maps of one image of any size, blended on the CPU from those of its windows, as those of a slide are.
 
-    Each window is gated by itself: what the classifier says is about a patch, and a tissue at one end of a large image
-    says nothing about the other. Min–max maps, on the other hand, are stretched over the whole image (in a first round
-    through the windows), as a window that is full of a tissue holds nothing that is low for it.
+    Which tissues are present is decided at each place by the windows around it (`places`): what the classifier says is
+    about a patch, and a tissue at one end of a large image says nothing about the other. Min–max maps, on the other
+    hand, are stretched over the whole image (in a first round through the windows), as a window that is full of a
+    tissue holds nothing that is low for it.
 
     Args:
-        network, settings, thresholds: see `patch_maps`; `thresholds` on the device of the network.
+        network, settings, thresholds: see `patch_evidence` and `gated`; `thresholds` on the device of the network.
         image: H×W×3 uint8 RGB.
-        windows: covering it, of the size of a patch.
+        patch_size: side of the windows, rounded up to whole cells.
         labels: `oracle` labels of the whole image, 1×C bool, or None.
 
     Returns:
-        For a batch of one. Probabilities are the highest of any window, present are the tissues of any window.
+        For a batch of one; presence goes by place.
     """
-    probabilities, present = [], []
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % CELL), (0, -width % CELL), (0, 0)), mode="reflect")
+    size = -(-patch_size // CELL)
+    rows, columns = (side // CELL for side in padded.shape[:2])
+    cells = window_grid(rows, columns, size, max(1, round(size * (1 - OVERLAP))))
+    glass = glass_mask(padded)
     ranges: Ranges | None = None
 
-    def cut(batch: Sequence[Window]) -> tuple[Tensor, Tensor | None]:
-        pixels = as_batch(np.stack([image[window.place] for window in batch]), thresholds.device)
-        return pixels, None if labels is None else labels.expand(len(batch), -1)
+    def cut(batch: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        places = [Window(*(CELL * side for side in window)).place for window in batch]
+        pixels = as_batch(np.stack([padded[place] for place in places]), thresholds.device)
+        return pixels, torch.tensor([1 - float(glass[place].mean()) for place in places])
 
     def predict(batch: Sequence[Window]) -> Tensor:
-        pixels, named = cut(batch)
-        maps = patch_maps(network, pixels, settings, thresholds, named, ranges)
-        probabilities.append(maps.probabilities.cpu())
-        present.append(maps.present.cpu())
-        return maps.scores if maps.foreground is None else torch.cat([maps.scores, maps.foreground], dim=1)
+        pixels, shares = cut(batch)
+        return spread(patch_evidence(network, pixels, settings, ranges, CELL), shares)
 
-    by_activation = settings.background == "activation"
-    if by_activation or settings.fusion == "minmax":
-        for start in range(0, len(windows), BATCH):
-            pixels, named = cut(windows[start : start + BATCH])
+    if settings.background == "activation" or settings.fusion == "minmax":
+        for start in range(0, len(cells), BATCH):
+            pixels, _ = cut(cells[start : start + BATCH])
+            named = None if labels is None else labels.expand(len(pixels), -1)
             ranges = add_ranges(ranges, network, pixels, thresholds, named)
-    blended = blend(predict, windows, BATCH)[None]
-    return PatchMaps(
-        blended[:, : len(thresholds)],
-        blended[:, len(thresholds) :] if by_activation else None,
-        torch.cat(probabilities).amax(dim=0, keepdim=True),
-        torch.cat(present).any(dim=0, keepdim=True),
+    evidence = place_evidence(blend(predict, cells, BATCH)[None], len(thresholds))
+    maps, logits = (
+        upsample_maps(each, (rows * CELL, columns * CELL))[..., :height, :width]
+        for each in (evidence.maps, evidence.logits)
     )
+    return gated(Evidence(maps, logits), settings, thresholds.cpu(), None if labels is None else labels.cpu())
 
 
 def windowed_crf(pixels: Tensor, chances: Tensor, windows: Sequence[Window], device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""A batch of patches through the network: padding, views, fusion and gating."""
+"""A batch of patches through the network: padding, views and fusion give the evidence; gating decides on it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ ENCODER_STRIDE = 32
 """Sides are padded to a multiple of this, so that the cells of every feature map cover whole pixels."""
 
 
+class Evidence(NamedTuple):
+    """What the network says of a batch of patches, before any tissue is ruled out."""
+
+    maps: Tensor
+    """Fused maps, B×L×H×W: of the C tissues, and after them their min–max maps if background is found by activation
+    and the first are raw."""
+    logits: Tensor
+    """Image-level logit of each tissue: B×C of a patch, or B×C×H×W of each place (`places.place_evidence`)."""
+
+
 class PatchMaps(NamedTuple):
     """What is known about a batch of patches before labels are decided."""
 
@@ -29,9 +39,9 @@ class PatchMaps(NamedTuple):
     foreground: Tensor | None
     """Strongest fused min–max map of the present tissues, B×1×H×W in [0, 1], if background is found by activation."""
     probabilities: Tensor
-    """Image-level probability of each tissue, B×C."""
+    """Probability that a tissue is there: B×C of a patch, or B×C×H×W of each place."""
     present: Tensor
-    """Tissues that the labels or the classifier allow, B×C bool."""
+    """Tissues that the labels or the classifier allow, bool: B×C, or B×C×H×W where that goes by place."""
 
 
 def patch_maps(
@@ -43,14 +53,19 @@ def patch_maps(
     ranges: Ranges | None = None,
     cell: int = 1,
 ) -> PatchMaps:
-    """Maps of a batch of patches.
+    """Maps of a batch of patches, each gated by what is found in it (arguments as in `patch_evidence` and `gated`)."""
+    return gated(patch_evidence(network, images, settings, ranges, cell), settings, thresholds, labels)
+
+
+def patch_evidence(
+    network: Network, images: Tensor, settings: InferenceSettings, ranges: Ranges | None = None, cell: int = 1
+) -> Evidence:
+    """Fused maps and logits of a batch of patches.
 
     Args:
         network: in evaluation mode, on the device of `images`.
         images: B×3×H×W RGB in [0, 1], of any size; sides that do not fit the encoder are padded by reflection.
         settings: `fusion`, `fusion_weights`, `background` and `views` are used here.
-        thresholds: gating thresholds, C, in probability.
-        labels: `oracle` labels, B×C bool; None: those that the classifier predicts.
         ranges: for min–max maps; None: those of each patch.
         cell: side of a square of pixels that share one value: with 8, maps are H/8 × W/8 and the finest ones are taken
             as they are, not upsampled. It must divide the sides of the images, and 32.
@@ -61,9 +76,8 @@ def patch_maps(
     height, width = (side // cell for side in images.shape[-2:])
     padded = pad_to_stride(images)
     size = (padded.shape[-2] // cell, padded.shape[-1] // cell)
-    by_activation = settings.background == "activation"
     modes: list[Fusion] = [settings.fusion]
-    if by_activation and settings.fusion != "minmax":
+    if settings.background == "activation" and settings.fusion != "minmax":
         modes.append("minmax")
 
     def fuse(maps: tuple[Tensor, ...]) -> Tensor:
@@ -72,11 +86,25 @@ def patch_maps(
         )
 
     fused, logits = mean_of_views(partial(_finite_maps, network), fuse, padded, settings.views)
-    fused = fused[..., :height, :width]
-    probabilities = logits.sigmoid()
+    return Evidence(fused[..., :height, :width], logits)
+
+
+def gated(
+    evidence: Evidence, settings: InferenceSettings, thresholds: Tensor, labels: Tensor | None = None
+) -> PatchMaps:
+    """The maps, with only those tissues taking part that are present.
+
+    Args:
+        evidence: of patches, or of places.
+        settings: those with which it was made.
+        thresholds: gating thresholds, C, in probability.
+        labels: `oracle` labels, B×C bool; None: those that the classifier predicts.
+    """
+    probabilities = evidence.logits.sigmoid()
     present = present_tissues(probabilities, thresholds) if labels is None else labels
-    scores, normalised = fused[:, : present.shape[1]], fused[:, -present.shape[1] :]
+    scores, normalised = evidence.maps[:, : len(thresholds)], evidence.maps[:, -len(thresholds) :]
     scores = gate_softly(scores, present) if settings.fusion == "raw" else gate(scores, present, 0.0)
+    by_activation = settings.background == "activation"
     foreground = gate(normalised, present, 0.0).amax(dim=1, keepdim=True) if by_activation else None
     return PatchMaps(scores, foreground, probabilities, present)
 

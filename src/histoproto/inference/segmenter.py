@@ -48,7 +48,7 @@ class Segmentation:
     scores: NDArray[np.float32]
     """Fused and gated maps, C×H×W, before background, CRF and the choice of the highest."""
     probabilities: NDArray[np.float32]
-    """Image-level probability of each tissue, C (in windows: the highest of any window)."""
+    """Image-level probability of each tissue, C (in windows: the highest of any place)."""
     tissues: TissueSet
 
 
@@ -62,7 +62,7 @@ class Segmenter:
 
     Labels are gated patch by patch: only tissues that the classifier finds in a patch (or that the user names with
     `labels`) may appear in its mask. An image with a side above 1.5 patch sizes is done in overlapping windows of the
-    size of a patch, and each of them is gated by what is found in it.
+    size of a patch, and at each place those tissues may appear that are found around it.
     """
 
     def __init__(self, network: Network, card: ModelCard, device: str = "auto"):
@@ -184,8 +184,7 @@ class Segmenter:
         height, width = images.shape[1:3]
         windowed = self._large(images[0])
         if windowed:
-            windows = window_grid(height, width, self.card.patch_size, max(1, self.card.patch_size // 2))
-            maps = windowed_maps(self.network, images[0], windows, settings, self.thresholds, labels)
+            maps = windowed_maps(self.network, images[0], self.card.patch_size, settings, self.thresholds, labels)
         else:
             maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
         if settings.fusion == "raw" and maps.foreground is None and not settings.crf:
@@ -197,6 +196,7 @@ class Segmenter:
         if settings.crf:
             pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
             if windowed:
+                windows = window_grid(height, width, self.card.patch_size, max(1, self.card.patch_size // 2))
                 chances = windowed_crf(pixels, chances, windows, self.device)
             else:
                 chances = dense_crf(pixels.to(self.device), chances)
@@ -207,5 +207,6 @@ class Segmenter:
         if settings.background == "glass":
             masks[glass_mask(images)] = self.tissues.background_index
         scores = maps.scores.float().cpu().numpy()
-        probabilities = maps.probabilities.float().cpu().numpy()
+        found = maps.probabilities.float().cpu()
+        probabilities = (found.amax(dim=(2, 3)) if windowed else found).numpy()
         return [Segmentation(*each, self.tissues) for each in zip(masks, scores, probabilities, strict=True)]

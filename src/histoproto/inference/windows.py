@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SIGMA = 1 / 8
-"""Standard deviation of the Gaussian weights, as part of the window's side (as in nnU-Net)."""
-LEAST_WEIGHT = 1e-3
-"""Of the centre's weight of 1: pixels that only a corner of a window covers are divided by it."""
+CELL = 8
+"""Pixels along the side of a cell of the grid on which windows are blended: that of the finest activation map."""
+OVERLAP = 0.75
+"""Share of its side that a window has in common with the next, by default: each pixel is seen by sixteen of them.
+docs/decisions/maps.md says what less costs."""
 
 
 class Window(NamedTuple):
@@ -47,14 +48,12 @@ def window_starts(length: int, size: int, stride: int) -> list[int]:
 
 
 def window_weights(height: int, width: int) -> Tensor:
-    """Weights of a window's pixels, height × width: a Gaussian around its centre, in (0, 1], never 0."""
-    rows, columns = (_gaussian(length) for length in (height, width))
-    return (rows[:, None] * columns).clamp(min=LEAST_WEIGHT)
+    """Weights of a window's pixels, height × width: half a wave of a sine along either side, in (0, 1], never 0.
 
-
-def _gaussian(length: int) -> Tensor:
-    offsets = (torch.arange(length) + 0.5) / length - 0.5
-    return torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    They vanish towards the edges, so that a window that begins or ends changes nothing abruptly.
+    """
+    rows, columns = (((torch.arange(length) + 0.5) / length * torch.pi).sin() for length in (height, width))
+    return rows[:, None] * columns
 
 
 def blend(predict: Callable[[Sequence[Window]], Tensor], windows: Sequence[Window], batch_size: int) -> Tensor:

@@ -11,6 +11,7 @@ from histoproto.errors import SettingError
 from histoproto.inference.background import Background
 from histoproto.inference.fusion import Fusion
 from histoproto.inference.settings import change_settings
+from histoproto.inference.windows import OVERLAP
 from histoproto.model.saving import ModelCard
 
 MINIMUM_AREA_UM2 = 100.0
@@ -29,7 +30,7 @@ class SlideOptions:
     """Compute in half precision, as `Segmenter.load` does."""
     model_mpp: float | None = None
     """µm/px of the model, for one that does not know it."""
-    overlap: float = 0.5
+    overlap: float = OVERLAP
     """Share of a window's side that it has in common with the next."""
     batch_size: int | None = None
     """Windows that go through the network together; None: 8 on a processor, whose cache they must fit, 64 on a GPU."""

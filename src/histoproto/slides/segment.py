@@ -11,6 +11,7 @@ from pathlib import Path
 
 from histoproto.data.staging import new_folder, refuse_if_filled
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
+from histoproto.inference.windows import CELL
 from histoproto.record import environment, now, peak_memory_mib, write_record
 from histoproto.slides.export import (
     ProbabilityWriter,
@@ -21,7 +22,7 @@ from histoproto.slides.export import (
     write_overview,
 )
 from histoproto.slides.labelling.labels import SlideLabeller
-from histoproto.slides.labelling.plan import CELL, plan_windows
+from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers

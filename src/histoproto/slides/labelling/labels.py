@@ -21,15 +21,16 @@ from histoproto.inference.background import label_probabilities
 from histoproto.inference.fusion import Ranges
 from histoproto.inference.gating import strongest
 from histoproto.inference.large import windowed_crf
-from histoproto.inference.patches import add_ranges, as_batch, patch_maps
+from histoproto.inference.patches import Evidence, PatchMaps, add_ranges, as_batch, gated, patch_evidence
+from histoproto.inference.places import place_evidence, spread
 from histoproto.inference.segmenter import Segmenter
-from histoproto.inference.windows import window_grid
+from histoproto.inference.windows import CELL, window_grid
 from histoproto.slides.ahead import read_ahead
-from histoproto.slides.labelling.plan import CELL, Plan, Tile
+from histoproto.slides.labelling.plan import Plan, Tile
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import Scope
 from histoproto.slides.labelling.strip import Rows, Scores, Strip
-from histoproto.slides.labelling.tiles import read_padded, read_tile
+from histoproto.slides.labelling.tiles import TilePixels, read_padded, read_tile
 from histoproto.slides.reading.protocol import Pixels, SlideReader
 
 UNDECIDED = 255
@@ -47,10 +48,13 @@ class Batch:
     tops: NDArray[np.intp]
     """Where they start, in cells."""
     lefts: NDArray[np.intp]
+    shares: NDArray[np.float32]
+    """Share of tissue in each, in [0, 1]."""
 
     def part(self, first: int, last: int) -> Batch:
         """Windows first … last − 1."""
-        return Batch(self.windows[first:last], self.tops[first:last], self.lefts[first:last])
+        held = slice(first, last)
+        return Batch(self.windows[held], self.tops[held], self.lefts[held], self.shares[held])
 
 
 @dataclass
@@ -88,14 +92,15 @@ class SlideLabeller:
             raster: of the size of the plan, full of background.
             progress: called with windows done and windows in all.
             keep: called from top to bottom with a row of cells and the probabilities of the tissues from there on,
-                C×R×S, all 0 where no window was.
+                C×R×S, all 0 where no window was; those of tissues that are not present are 0 too.
 
         Raises:
             ImageError: the slide is damaged.
             OutputError: the disk is full.
         """
         by_activation = self.settings.background == "activation"
-        total, done = int(self.plan.needed.sum()) * (1 if self._plain else 2), 0
+        stretched = by_activation or self.settings.fusion == "minmax"
+        total, done = int(self.plan.needed.sum()) * (2 if stretched else 1), 0
 
         def told(count: int) -> None:
             nonlocal done
@@ -104,17 +109,18 @@ class SlideLabeller:
                 progress(done, total)
 
         self._ranges: Ranges | None = None
-        self._present = torch.ones(1, len(self.segmenter.tissues), dtype=torch.bool)
-        if not self._plain:
+        if stretched:
             self._find_ranges(told)
         height, width = self.plan.cells
         step = int(np.diff(self.plan.tops, prepend=0).max()) * self.plan.group
-        strip = Strip(len(self.segmenter.tissues) + by_activation, height, width, self.plan.size, step, self._halo)
+        tissues = len(self.segmenter.tissues)
+        layers = 2 if by_activation and self.settings.fusion == "raw" else 1
+        strip = Strip((layers + 1) * tissues + 1, height, width, self.plan.size, step, self._halo)
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
             writing: Future[None] | None = None
             for found in self._batches(raster):
                 if isinstance(found, Batch):
-                    strip.add(found.tops, found.lefts, self._scores(found.windows))
+                    strip.add(found.tops, found.lefts, self._evidence(found))
                     told(len(found.windows))
                 else:
                     if writing:
@@ -134,38 +140,44 @@ class SlideLabeller:
         """Windows in batches, and after each row of tiles the row of cells at which the next begins."""
         background, without_glass = self.segmenter.tissues.background_index, self.settings.background == "glass"
 
-        def read(step: Tile | int) -> Batch | int:
+        def read(step: Tile | int) -> tuple[Tile, TilePixels] | int:
             if isinstance(step, int):
                 return step
             pixels = read_tile(self.reader, self.plan, self.scope, step, without_glass)
             if raster is not None:
                 top, left, *_ = step.core
                 raster.write(top, left, np.where(pixels.tissue, UNDECIDED, background).astype(np.uint8))
-            return Batch(pixels.windows, step.tops, step.lefts)
+            return step, pixels
 
-        return in_batches(read_ahead(read, self.plan.steps(), self.readers), self.batch_size)
+        def batches() -> Iterator[Batch | int]:
+            for found in read_ahead(read, self.plan.steps(), self.readers):
+                if isinstance(found, int):
+                    yield found
+                    continue
+                tile, pixels = found
+                for first in range(0, len(tile.tops), self.batch_size):
+                    held = slice(first, first + self.batch_size)
+                    windows = pixels.windows(first, first + self.batch_size)
+                    yield Batch(windows, tile.tops[held], tile.lefts[held], pixels.shares[held])
+
+        return in_batches(batches(), self.batch_size)
 
     @torch.inference_mode()
-    def _scores(self, windows: Pixels) -> Scores:
-        """N×L×size×size: maps of the tissues and, where background is found by activation, the foreground."""
-        pixels = as_batch(windows, self.segmenter.device)
-        maps = patch_maps(
-            self.segmenter.network, pixels, self.settings, self.segmenter.thresholds, ranges=self._ranges, cell=CELL
-        )
-        scores = maps.scores if maps.foreground is None else torch.cat([maps.scores, maps.foreground], dim=1)
-        return scores.float().cpu().numpy()
+    def _evidence(self, batch: Batch) -> Scores:
+        """N×L×size×size: what the windows say, to be blended (`places.spread`)."""
+        pixels = as_batch(batch.windows, self.segmenter.device)
+        evidence = patch_evidence(self.segmenter.network, pixels, self.settings, self._ranges, CELL)
+        return spread(evidence, torch.from_numpy(batch.shares)).float().cpu().numpy()
 
     @torch.inference_mode()
     def _find_ranges(self, told: Callable[[int], None]) -> None:
-        """The range of the maps over all windows, and the tissues that are in any of them."""
+        """The range of the maps over all windows."""
         network, thresholds = self.segmenter.network, self.segmenter.thresholds
         for found in self._batches(None):
             if isinstance(found, Batch):
                 pixels = as_batch(found.windows, self.segmenter.device)
                 self._ranges = add_ranges(self._ranges, network, pixels, thresholds, None)
                 told(len(found.windows))
-        if self._ranges:
-            self._present = self._ranges[0][0].isfinite()[..., 0, 0].cpu()
 
     def _write_rows(self, rows: Rows, raster: LabelRaster, keep: Callable[[int, Scores], None] | None) -> None:
         top, bottom = rows.first * CELL, min(rows.last * CELL, raster.height)
@@ -183,36 +195,42 @@ class SlideLabeller:
     def _decide(self, rows: Rows, first: int, height: int, width: int) -> Pixels:
         """Labels of height × width pixels at the top of the rows and from the column `first` (in cells) on."""
         left, right = max(0, first - self._halo), min(rows.scores.shape[2], first + CHUNK + self._halo)
+        evidence = self._places(rows.scores[:, :, left:right])
         # Channels last: interpolation and argmax are ten times as fast as on maps one after the other.
-        scores = torch.from_numpy(rows.scores[None, :, :, left:right]).contiguous(memory_format=torch.channels_last)
-        scores = F.interpolate(scores, scale_factor=CELL, mode="bilinear", align_corners=False)
+        joined = torch.cat([*evidence], dim=1).contiguous(memory_format=torch.channels_last)
+        joined = F.interpolate(joined, scale_factor=CELL, mode="bilinear", align_corners=False)
+        y, x = (rows.first - rows.top) * CELL, (first - left) * CELL
+        if not self.settings.crf:
+            joined = joined[:, :, y : y + height, x : x + width]
+        maps = self._gated(Evidence(*joined.split([evidence.maps.shape[1], evidence.logits.shape[1]], dim=1)))
+        scores = maps.scores if self._plain else self._chances(maps)  # the highest of raw maps is the likeliest
         if self.settings.crf:
             high, wide, size = *scores.shape[2:], self.plan.size * CELL
             pixels = read_padded(self.reader, self.plan, rows.top * CELL, left * CELL, high, wide)
             image, windows = torch.from_numpy(pixels).permute(2, 0, 1)[None], window_grid(high, wide, size, size // 2)
-            scores = windowed_crf(image, self._chances(scores), windows, self.segmenter.device)
-        y, x = (rows.first - rows.top) * CELL, (first - left) * CELL
-        scores = scores[:, :, y : y + height, x : x + width]
-        if not self.settings.crf and not self._plain:  # the highest of raw maps is the likeliest, without more ado
-            scores = self._chances(scores)
+            scores = windowed_crf(image, scores, windows, self.segmenter.device)[:, :, y : y + height, x : x + width]
         return strongest(scores)[0].numpy()
 
     @torch.inference_mode()
     def _probabilities(self, rows: Rows) -> Scores:
         held = slice(rows.first - rows.top, rows.last - rows.top)
-        chances = self._chances(torch.from_numpy(rows.scores[None, :, held]))[0].numpy()
+        chances = self._chances(self._gated(self._places(rows.scores[:, held])))[0].numpy()
         return np.asarray(chances[: len(self.segmenter.tissues)] * rows.covered[held], dtype=np.float32)
+
+    def _places(self, scores: Scores) -> Evidence:
+        return place_evidence(torch.from_numpy(scores[None]), len(self.segmenter.tissues))
+
+    def _gated(self, evidence: Evidence) -> PatchMaps:
+        return gated(evidence, self.settings, self.segmenter.thresholds.cpu())
 
     @property
     def _plain(self) -> bool:
-        return self.settings.fusion == "raw" and self.settings.background != "activation"
+        return self.settings.fusion == "raw" and self.settings.background != "activation" and not self.settings.crf
 
-    def _chances(self, scores: Tensor) -> Tensor:
-        """Blended maps, 1×L×H×W, as probabilities of the labels."""
-        tissues = len(self.segmenter.tissues)
-        foreground = scores[:, tissues:] if self.settings.background == "activation" else None
+    def _chances(self, maps: PatchMaps) -> Tensor:
+        """Gated maps as probabilities of the labels, 1×L×H×W."""
         raw = self.settings.fusion == "raw"
-        return label_probabilities(scores[:, :tissues], self._present, logits=raw, foreground=foreground)
+        return label_probabilities(maps.scores, maps.present, logits=raw, foreground=maps.foreground)
 
 
 def in_batches(found: Iterable[Batch | int], size: int) -> Iterator[Batch | int]:
@@ -228,6 +246,7 @@ def in_batches(found: Iterable[Batch | int], size: int) -> Iterator[Batch | int]
                 np.concatenate([batch.windows for batch in held]),
                 np.concatenate([batch.tops for batch in held]),
                 np.concatenate([batch.lefts for batch in held]),
+                np.concatenate([batch.shares for batch in held]),
             )
             count = len(joined.windows)
             full = count if isinstance(item, int) else count // size * size

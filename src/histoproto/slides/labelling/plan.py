@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.errors import SettingError
-from histoproto.inference.windows import window_starts
+from histoproto.inference.windows import CELL, window_starts
 from histoproto.slides.labelling.scope import Scope
 
-CELL = 8
 TILE_PIXELS = 1024
 """About the side of a tile: what is read at once."""
 

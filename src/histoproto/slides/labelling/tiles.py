@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.inference.background import glass_mask
-from histoproto.slides.labelling.plan import CELL, Plan, Tile
+from histoproto.inference.windows import CELL
+from histoproto.slides.labelling.plan import Plan, Tile
 from histoproto.slides.labelling.scope import Scope
 from histoproto.slides.reading.protocol import Pixels, SlideReader
 
@@ -20,11 +21,21 @@ MARGIN = 4
 class TilePixels(NamedTuple):
     """What is read for a tile."""
 
-    tile: Tile
-    windows: Pixels
-    """N×p×p×3, RGB of its needed windows."""
+    views: Pixels
+    """A view of all places of a window, Y×X×3×p×p."""
+    rows: NDArray[np.intp]
+    """Y of each of the N needed windows."""
+    columns: NDArray[np.intp]
+    """X of each of them."""
+    shares: NDArray[np.float32]
+    """N, share of tissue in each of them, in [0, 1]."""
     tissue: NDArray[np.bool_]
     """H×W, which pixels of its core get a label."""
+
+    def windows(self, first: int, last: int) -> Pixels:
+        """Windows first … last − 1, p×p×3 RGB each; only here are they copied, as they overlap."""
+        found = self.views[self.rows[first:last], self.columns[first:last]]
+        return np.ascontiguousarray(found.transpose(0, 2, 3, 1))
 
 
 def read_tile(reader: SlideReader, plan: Plan, scope: Scope, tile: Tile, without_glass: bool) -> TilePixels:
@@ -49,12 +60,16 @@ def read_tile(reader: SlideReader, plan: Plan, scope: Scope, tile: Tile, without
     rows, columns = (
         (starts * CELL - start) for starts, start in ((tile.tops, top - above), (tile.lefts, left - before))
     )
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, (size, size), axis=(0, 1))[rows, columns]
+    views = np.lib.stride_tricks.sliding_window_view(pixels, (size, size), axis=(0, 1))
+    glass = glass_mask(pixels)
+    sums = np.zeros((glass.shape[0] + 1, glass.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(glass, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
+    inside = sums[rows + size, columns + size] - sums[rows, columns + size] - sums[rows + size, columns]
+    shares = 1 - (inside + sums[rows, columns]) / np.float32(size**2)
     tissue = scope.inside(left * plan.downsample, top * plan.downsample, width, height, plan.downsample)
     if without_glass:
-        core = pixels[: above + height + MARGIN, : before + width + MARGIN]
-        tissue &= ~glass_mask(core)[above : above + height, before : before + width]
-    return TilePixels(tile, np.ascontiguousarray(windows.transpose(0, 2, 3, 1)), tissue)
+        tissue &= ~glass[above : above + height, before : before + width]
+    return TilePixels(views, rows, columns, shares.astype(np.float32), tissue)
 
 
 def read_padded(reader: SlideReader, plan: Plan, top: int, left: int, height: int, width: int) -> Pixels:
