@@ -3,14 +3,13 @@
     python benchmarks/shift_agreement.py RUN [RUN ...] --regions REGIONS [--shifts 32 16]
     python benchmarks/shift_agreement.py --maps MAPS/A/tissue.ome.tif MAPS/B/tissue.ome.tif
 
-Regions (a folder with `img/`, `mask/` and `classes.yaml`, see docs/data-layouts.md) are predicted twice, the second time
-without their first rows and columns; counted are the pixels that have the same tissue both times, 64 px of margin left
-out, and the mIoU of the first prediction over whole regions. Protocol `honest`: predicted labels, background none and
-ignored, one view, no CRF.
+Regions (a folder with `img/`, `mask/` and `classes.yaml`) are predicted twice, the second time without their first rows
+and columns; counted are the pixels that have the same tissue both times, 64 px of margin left out, and the mIoU of the
+first prediction over whole regions. Protocol `honest`: predicted labels, background none and ignored, one view, no CRF.
 
-Label maps of slides: of the border pixels between two tissues, the share that lies on the most frequent of 64 grid lines,
-the larger of both directions (chance: 1/64 = 0.016). Windows of 64, 32 … px stride show there as peaks. And specks: regions of
-tissue, and holes of background, below 100 µm² per mm² of tissue.
+Label maps of slides: of the border pixels between two tissues, the share that lies on the most frequent of 64 grid
+lines, the larger of both directions (chance: 1/64 = 0.016): windows that begin every 64 or 32 px would show as peaks. And
+specks: regions of tissue, and holes of background, below 100 µm² per mm² of tissue.
 """
 
 from __future__ import annotations
@@ -41,6 +40,9 @@ def main() -> None:
     parser.add_argument("--regions", type=Path)
     parser.add_argument("--shifts", type=int, nargs="+", default=[32])
     parser.add_argument("--maps", type=Path, nargs="+", default=[])
+    parser.add_argument(
+        "--tissues", type=int, default=3, help="of the maps: their number, which is the background's label"
+    )
     parser.add_argument("--mpp", type=float, default=0.5, help="of the maps")
     arguments = parser.parse_args()
     if arguments.runs:
@@ -53,7 +55,7 @@ def main() -> None:
         print("| map | on the most frequent of 64 lines | specks per mm² |\n|---|---|---|")
     for path in arguments.maps:
         labels = tifffile.imread(path, key=0)
-        background = int(labels.max()) if labels.ndim == 2 else 0
+        background = arguments.tissues
         lines, small = grid_lines(labels, background), specks(labels, background, arguments.mpp)
         print(f"| {path.parent.name} | {lines:.4f} | {small:.1f} |", flush=True)
 

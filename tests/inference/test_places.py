@@ -6,10 +6,13 @@ import torch
 
 from fakes import ColourNetwork
 from histoproto.config import InferenceSettings
+from histoproto.inference.fusion import upsample_maps
+from histoproto.inference.gating import strongest
 from histoproto.inference.large import windowed_maps
-from histoproto.inference.patches import Evidence, as_batch, gated, patch_maps
+from histoproto.inference.patches import Evidence, as_batch, gated, patch_evidence, patch_maps
 from histoproto.inference.places import LEAST_SHARE, place_evidence, spread
-from histoproto.inference.windows import Window, blend, window_grid, window_weights
+from histoproto.inference.windows import CELL, Window, blend, window_grid, window_weights
+from histoproto.model.network import Network
 
 THRESHOLDS = torch.tensor([0.5, 0.3, 0.9])
 
@@ -48,10 +51,15 @@ def test_a_single_window_is_gated_as_a_patch(settings: InferenceSettings) -> Non
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 64, 3), np.uint8) // 8 + rng.integers(100, 150, 3).astype(np.uint8)
     image[:20] = 250
-    patch = patch_maps(ColourNetwork(), as_batch(image[None], torch.device("cpu")), settings, THRESHOLDS)  # type: ignore[arg-type]
-    window = windowed_maps(ColourNetwork(), image, 64, settings, THRESHOLDS)  # type: ignore[arg-type]
+    network: Network = ColourNetwork()  # type: ignore[assignment]
+    batch = as_batch(image[None], torch.device("cpu"))
+    maps, logits = patch_evidence(network, batch, settings, cell=CELL)
+    patch = gated(Evidence(upsample_maps(maps, (64, 64)), logits), settings, THRESHOLDS)
+    assert torch.equal(patch.present, patch_maps(network, batch, settings, THRESHOLDS).present)
+    window = windowed_maps(network, image, 64, settings, THRESHOLDS)
     assert torch.equal(window.present, patch.present[:, :, None, None].expand_as(window.present))
     torch.testing.assert_close(window.scores, patch.scores, atol=1e-4, rtol=1e-4)
+    assert torch.equal(strongest(window.scores), strongest(patch.scores))
 
 
 def test_presence_by_place_is_that_of_each_place() -> None:

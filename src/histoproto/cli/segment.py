@@ -59,7 +59,7 @@ def segment(
     background: BackgroundOption = None,
     overlap: Annotated[
         float | None,
-        typer.Option(min=0, max=0.9, help="Of neighbouring windows; 0.5 is four times as quick.", show_default="0.75"),
+        typer.Option(min=0, max=0.9, help="Of neighbouring windows; 0.5 is quicker.", show_default="0.75"),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Windows in the network at once.", show_default="8, on a GPU 64")
