@@ -8,8 +8,8 @@ and columns; counted are the pixels that have the same tissue both times, 64 px 
 first prediction over whole regions. Protocol `honest`: predicted labels, background none and ignored, one view, no CRF.
 
 Label maps of slides: of the border pixels between two tissues, the share that lies on the most frequent of 64 grid
-lines, the larger of both directions (chance: 1/64 = 0.016): windows that begin every 64 or 32 px would show as peaks. And
-specks: regions of tissue, and holes of background, below 100 µm² per mm² of tissue.
+lines, the larger of both directions (chance: 1/64 = 0.016); windows that begin every 64 or 32 px would show as peaks.
+And specks: regions of tissue, and holes of background, below 100 µm² per mm² of tissue.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--regions", type=Path)
     parser.add_argument("--shifts", type=int, nargs="+", default=[32])
     parser.add_argument("--maps", type=Path, nargs="+", default=[])
-    parser.add_argument(
-        "--tissues", type=int, default=3, help="of the maps: their number, which is the background's label"
-    )
+    parser.add_argument("--tissues", type=int, default=3, help="of the maps, their number")
     parser.add_argument("--mpp", type=float, default=0.5, help="of the maps")
     arguments = parser.parse_args()
     if arguments.runs:
