@@ -20,6 +20,7 @@ from histoproto.cli.predict import predict
 from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
 from histoproto.cli.segment import segment
+from histoproto.cli.studio import studio
 from histoproto.cli.train import train
 from histoproto.cli.verbosity import VerboseOption, set_verbose
 from histoproto.version import __version__
@@ -52,5 +53,5 @@ def _options(
 
 register(app, "demo", demo)
 app.add_typer(data.app, name="data")
-for command in (train, evaluate, predict, segment, compare, prototypes, report, export, doctor):
+for command in (studio, train, evaluate, predict, segment, compare, prototypes, report, export, doctor):
     register(app, command.__name__, command)

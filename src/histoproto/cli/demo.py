@@ -64,6 +64,7 @@ def demo(
     console.print(f"done in {(time.monotonic() - started) / 60:.1f} minutes; look at", soft_wrap=True)
     for path in (report, masks / "overlay"):
         console.print(f"  {path.resolve()}", soft_wrap=True, markup=False)
+    console.print("to label tiles and see the map in a browser: histoproto studio --demo", soft_wrap=True)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def cut_tiles(
             with open_slide(task.path, task.mpp) as reader:
                 mpp = require_mpp(reader, "--slide-mpp")
                 downsample = settings.mpp / mpp
-                places = _places(reader, mpp, settings, task.regions)
+                places = tile_places(reader, mpp, settings, task.regions)
                 for index, top, left in places:
                     tile = Path("tiles", patch_name(name, index))
                     corner = left * downsample, top * downsample
@@ -106,7 +106,7 @@ def cut_tiles(
     return counts
 
 
-def _places(
+def tile_places(
     reader: SlideReader, mpp: float, settings: TileSettings, regions: Path | None
 ) -> list[tuple[int, int, int]]:
     """Index in the grid, top and left of the chosen tiles of a slide, in pixels of the tiles' scale."""

@@ -1,0 +1,58 @@
+"""`histoproto studio`: from a folder of slides to tissue maps in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def studio(
+    slides: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SLIDES…", help="Slides, folders or patterns; none: those of the project."),
+    ] = None,
+    project: Annotated[Path, typer.Option("--project", metavar="DIR", help="Folder of the project.")] = Path("studio"),
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: any free one.")] = 0,
+    host: Annotated[str, typer.Option("--host", metavar="H", help="Address to listen on.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    demo: Annotated[bool, typer.Option("--demo", help="Paint a synthetic slide and begin a project on it.")] = False,
+    mpp: Annotated[
+        float | None, typer.Option("--mpp", metavar="X", help="µm/px of slides whose file does not say it.")
+    ] = None,
+) -> None:
+    """Label tiles of slides in a browser, see the map within minutes, correct it, and be told what to label next.
+
+    Everything stays on this machine. Labels are saved when the key is pressed; Ctrl-C ends the studio.
+
+    Example: histoproto studio slides/*.svs --project lung
+    """
+    try:
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        from histoproto.errors import SettingError
+
+        raise SettingError(f"the studio needs the package {error.name}; pip install 'histoproto[studio]'") from error
+    del starlette, uvicorn
+    from histoproto.errors import DataError
+    from histoproto.slides.many.tasks import find_slides
+    from histoproto.studio.project import PROJECT_FILE, ProjectSettings
+    from histoproto.studio.serve import DEMO_TISSUES_MPP, make_demo, serve
+    from histoproto.studio.session import Session
+
+    there = (project / PROJECT_FILE).is_file()
+    if demo:
+        from histoproto.data.phantom import TISSUES
+
+        slide = make_demo(project.with_name(f"{project.name}-demo"))
+        session = Session(project, find_slides([slide]))
+        if not there:
+            session.begin(ProjectSettings.of(TISSUES.names, mpp=DEMO_TISSUES_MPP))
+    else:
+        if not slides and not there:
+            raise DataError(f"{project} is no project yet; name the slides to begin one, or try --demo")
+        session = Session(project, find_slides(slides, mpp) if slides else [])
+    serve(session, host, port, lambda address: typer.echo(f"the studio is at {address}"), browser)
+    typer.echo("the studio is closed; all labels are saved")

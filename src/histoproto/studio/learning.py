@@ -1,0 +1,186 @@
+"""A round: train on the labels that stand, then guess what is in the tiles, and measure it on the random share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from histoproto.config import Settings, load_settings
+from histoproto.documents.shapes import read_json_as
+from histoproto.errors import DataError
+from histoproto.evaluation.classifier import classifier_scores
+from histoproto.files import replace_atomically
+from histoproto.inference.patches import as_batch
+from histoproto.inference.segmenter import Segmenter
+from histoproto.methods.registry import PRESETS
+from histoproto.model.saving import CARD_FILE
+from histoproto.studio.project import Project
+from histoproto.studio.store import Tile
+from histoproto.training.run import train
+
+LEAST_LABELS = 4
+"""Below, nothing is learnt."""
+BATCH = 32
+BOOTSTRAP = 500
+SETTINGS = ("data.workers=0", "loss.similarity=0")
+"""Of the training of a round, beside the defaults."""
+
+Told = Callable[[str, int, int], None]
+"""Told of progress: what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a round is, on labelled tiles of the random share, which were never trained on.
+
+    Attributes:
+        labels: how many labels were trained on.
+        checks: how many tiles it was measured on.
+        average_precision: mean over tissues, in [0, 1]; None where there are too few.
+        low, high: of its 95 % interval by bootstrap over tiles.
+        f1: mean over tissues at the gating thresholds.
+    """
+
+    labels: int
+    checks: int
+    average_precision: float | None = None
+    low: float | None = None
+    high: float | None = None
+    f1: float | None = None
+
+
+def round_folder(project: Project, number: int) -> Path:
+    """Where a round is kept."""
+    return project.folder / "rounds" / f"{number:04d}"
+
+
+def finished_rounds(project: Project) -> list[int]:
+    """The rounds that have a model and its guesses, in order."""
+    folders = sorted((project.folder / "rounds").glob("[0-9]*"))
+    return [int(folder.name) for folder in folders if (folder / "guesses.npz").is_file()]
+
+
+def next_round(project: Project) -> int:
+    """The number of the round to come; numbers of rounds that were stopped are used again."""
+    return max(finished_rounds(project), default=0) + 1
+
+
+def learn(project: Project, told: Told = lambda *_: None) -> int:
+    """Train on the labels that stand and guess; the number of the round.
+
+    `rounds/NNNN/` holds `data/` (the labelled tiles as a data folder), `run/` (an ordinary run folder), `guesses.npz`
+    (chances of all tiles that are known well enough) and `score.json`.
+
+    Raises:
+        DataError: there are too few labels, or a tissue that is in none or all of them.
+        HistoProtoError: see `train`.
+    """
+    number = next_round(project)
+    folder = round_folder(project, number)
+    shutil.rmtree(folder, ignore_errors=True)  # of a round that was stopped
+    labels = {tile: label for tile, label in project.store.labels().items() if label.verdict == "label"}
+    tiles = project.store.tiles()
+    usable = [label for tile, label in labels.items() if not tiles[tile].checks]
+    _refuse_too_few(project, [label.ticks for label in usable])
+    told("reading tiles", 0, len(usable))
+    project.export_labels(folder / "data")
+    told("training", 0, 1)
+    run = train(folder / "data", folder / "run", _settings(project))
+    numbers, _ = project.store.embeddings()
+    wanted = [tiles[int(tile)] for tile in dict.fromkeys([*labels, *numbers.tolist()])]
+    segmenter = Segmenter.load(run)
+    chances = guess(project, segmenter, wanted, told)
+    ids = np.array([tile.id for tile in wanted], np.int64)
+    score = _score(project, ids, chances, segmenter.card.thresholds, len(usable))
+    with replace_atomically(folder / "score.json") as temporary:
+        temporary.write_text(json.dumps(asdict(score)) + "\n", encoding="utf-8")
+    with replace_atomically(folder / "guesses.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, tiles=ids, chances=chances)
+    return number
+
+
+def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:
+    if len(ticks) < LEAST_LABELS:
+        raise DataError(f"{len(ticks)} tiles are labelled that may be trained on; label at least {LEAST_LABELS}")
+    for tissue in project.tissues.names:
+        count = sum(tissue in row for row in ticks)
+        if count in (0, len(ticks)):
+            where = "none" if count == 0 else "every one"
+            raise DataError(
+                f"{tissue} is in {where} of the {len(ticks)} labelled tiles; a tissue is learnt from tiles that have "
+                "it and tiles that do not"
+            )
+
+
+def _settings(project: Project) -> Settings:
+    own = [f"data.mpp={project.settings.mpp}", f"data.patch_size={project.settings.tile}"]
+    return load_settings(overrides=[*SETTINGS, *own], presets=PRESETS)
+
+
+@torch.inference_mode()
+def guess(
+    project: Project, segmenter: Segmenter, tiles: Sequence[Tile], told: Told = lambda *_: None
+) -> NDArray[np.float32]:
+    """The chance of each tissue being in each tile, N×C in [0, 1]."""
+    found = [np.empty((0, len(segmenter.tissues)), np.float32)]
+    for start in range(0, len(tiles), BATCH):
+        told("looking at tiles", start, len(tiles))
+        pixels = np.stack([project.read_tile(tile) for tile in tiles[start : start + BATCH]])
+        logits = segmenter.network.class_maps(as_batch(pixels, segmenter.device)).logits
+        found.append(logits.sigmoid().float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def read_guesses(project: Project, number: int) -> dict[int, NDArray[np.float32]]:
+    """The guesses of a round by tile: the chance of each tissue, C in [0, 1]."""
+    with np.load(round_folder(project, number) / "guesses.npz", allow_pickle=False) as file:
+        return {int(tile): chance for tile, chance in zip(file["tiles"], file["chances"], strict=True)}
+
+
+def read_scores(project: Project) -> list[Score]:
+    """The scores of all rounds, in order."""
+    return [read_json_as(round_folder(project, number) / "score.json", Score) for number in finished_rounds(project)]
+
+
+def model_folder(project: Project, number: int) -> Path:
+    """The run folder of a round.
+
+    Raises:
+        DataError: there is no such round.
+    """
+    folder = round_folder(project, number) / "run"
+    if not (folder / CARD_FILE).is_file():
+        raise DataError(f"there is no model of round {number} yet")
+    return folder
+
+
+def _score(
+    project: Project,
+    ids: NDArray[np.int64],
+    chances: NDArray[np.float32],
+    thresholds: Sequence[float],
+    labels: int,
+) -> Score:
+    tiles = project.store.tiles()
+    standing = project.store.labels()
+    rows = [place for place, tile in enumerate(ids.tolist()) if tiles[tile].checks and tile in standing]
+    rows = [place for place in rows if standing[int(ids[place])].verdict == "label"]
+    present = np.array(
+        [[name in standing[int(ids[place])].ticks for name in project.tissues.names] for place in rows], np.bool_
+    ).reshape(len(rows), len(project.tissues))
+    if len(rows) < 5 or not present.any():
+        return Score(labels, len(rows))
+    found = chances[rows]
+    scores = classifier_scores(found, present, thresholds)
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(rows), size=len(rows)) for _ in range(BOOTSTRAP)]
+    means = [classifier_scores(found[draw], present[draw], thresholds).mean_average_precision for draw in drawn]
+    low, high = (float(value) for value in np.nanquantile(means, (0.025, 0.975)))
+    return Score(labels, len(rows), scores.mean_average_precision, low, high, scores.mean_f1)

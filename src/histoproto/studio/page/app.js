@@ -1,0 +1,94 @@
+// The frame of the page: what is shown, whose labels they are, and what the server says of itself.
+
+import { html, render, useState, useEffect, useCallback } from './vendor/preact.js';
+import { get, post } from './api.js';
+import { Setup } from './setup.js';
+import { Label } from './label.js';
+import { Slides } from './slides.js';
+import { Model } from './model.js';
+import { Keys } from './keys.js';
+
+const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['model', 'Model & results']];
+const POLL = 1500;
+
+function place() { // #view/slide/x/y/zoom, so that a place can be sent to somebody
+  const [view, ...rest] = decodeURIComponent(location.hash.slice(1)).split('/');
+  return { view: VIEWS.some(([name]) => name === view) ? view : 'label', rest };
+}
+
+function App() {
+  const [state, setState] = useState(null);
+  const [problem, setProblem] = useState('');
+  const [where, setWhere] = useState(place());
+  const [who, setWho] = useState(localStorage.getItem('who') || '');
+  const [theme, setTheme] = useState(localStorage.getItem('theme') || '');
+  const [keys, setKeys] = useState(false);
+  const [picked, setPicked] = useState(null); // a tile that was picked on a slide or in a list, to be labelled now
+
+  const refresh = useCallback(async () => {
+    try { setState(await get('/api/state')); setProblem(''); } catch (error) { setProblem(error.message); }
+  }, []);
+  useEffect(() => { refresh(); const timer = setInterval(refresh, POLL); return () => clearInterval(timer); }, []);
+  useEffect(() => { const moved = () => setWhere(place()); addEventListener('hashchange', moved);
+    return () => removeEventListener('hashchange', moved); }, []);
+  useEffect(() => { document.documentElement.dataset.theme = theme; localStorage.setItem('theme', theme); }, [theme]);
+  useEffect(() => { localStorage.setItem('who', who); }, [who]);
+  useEffect(() => {
+    const pressed = (event) => {
+      if (event.target.matches('input, textarea, select')) return;
+      if (event.key === '?') setKeys((shown) => !shown);
+      if (event.key === 'Escape') setKeys(false);
+    };
+    addEventListener('keydown', pressed);
+    return () => removeEventListener('keydown', pressed);
+  }, []);
+
+  const attempt = async (work) => { // do something and show what went wrong
+    try { const result = await work(); setProblem(''); refresh(); return result; }
+    catch (error) { setProblem(error.message); return null; }
+  };
+
+  if (!state) return html`<main class="wait"><p>${problem || 'opening the project …'}</p></main>`;
+  if (!state.project) return html`<${Setup} state=${state} problem=${problem}
+    create=${(body) => attempt(() => post('/api/project', body))} />`;
+
+  const shared = { state, who, attempt, picked, setPicked, where, refresh };
+  const dark = theme === 'dark' || (!theme && matchMedia('(prefers-color-scheme: dark)').matches);
+  return html`
+    <header>
+      <h1>${state.project.name}</h1>
+      <nav aria-label="views">
+        ${VIEWS.map(([name, title]) => html`<a href=${'#' + name} aria-current=${where.view === name ? 'page' : null}>${title}</a>`)}
+      </nav>
+      <${Progress} state=${state} attempt=${attempt} />
+      <span class="spring"></span>
+      <label class="who">initials <input size="4" maxlength="12" value=${who} placeholder="you"
+        onInput=${(event) => setWho(event.target.value.trim())} /></label>
+      <button class="quiet" onClick=${() => setTheme(dark ? 'light' : 'dark')}>${dark ? 'light' : 'dark'}</button>
+      <button class="quiet" onClick=${() => setKeys(true)} aria-label="keys">?</button>
+    </header>
+    ${(problem || state.problem) && html`<p class="problem" role="alert">${problem || state.problem}
+      <button class="quiet" onClick=${() => setProblem('')}>close</button></p>`}
+    ${where.view === 'label' && html`<${Label} ...${shared} />`}
+    ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
+    ${where.view === 'model' && html`<${Model} ...${shared} />`}
+    ${keys && html`<${Keys} close=${() => setKeys(false)} tissues=${state.project.tissues} />`}`;
+}
+
+function Progress({ state, attempt }) {
+  const { learning, looking, busy } = state;
+  if (learning && learning.working) {
+    return html`<span class="progress" role="status">${learning.doing}${learning.whole > 1 ? ` ${learning.part} of ${learning.whole}` : ''}
+      · ${learning.seconds} s <button class="quiet" onClick=${() => attempt(() => post('/api/learn/stop'))}>stop</button></span>`;
+  }
+  const score = state.scores.at(-1);
+  const said = score && score.average_precision !== null
+    ? `round ${state.round}: mAP ${(100 * score.average_precision).toFixed(0)} (${(100 * score.low).toFixed(0)}–${(100 * score.high).toFixed(0)}), ${score.checks} checks`
+    : state.round ? `round ${state.round}` : 'no model yet';
+  return html`<span class="progress" role="status">
+    ${busy || (looking && looking.working ? `looking at tiles ${looking.done} of ${looking.of}` : said)}
+    ${' '}<button disabled=${state.labels.all < 4} onClick=${() => attempt(() => post('/api/learn'))}>Learn now</button>
+    ${learning && learning.problem && learning.problem !== 'stopped' && html`<em class="warn">${learning.problem}</em>`}</span>`;
+}
+
+render(html`<${App} />`, document.body);

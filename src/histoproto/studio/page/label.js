@@ -1,0 +1,214 @@
+// Labelling: one tile at a time, or many like tiles together. Every key is saved before it is shown as saved.
+
+import { html, useState, useEffect, useRef, useCallback } from './vendor/preact.js';
+import { get, post } from './api.js';
+
+const AHEAD = 6; // tiles that wait, so that the next one is on the screen at once
+
+export function Label(props) {
+  const [many, setMany] = useState(false);
+  return html`<main class="label">
+    <div class="switch" role="group" aria-label="how many tiles">
+      <button aria-pressed=${!many} onClick=${() => setMany(false)}>One tile</button>
+      <button aria-pressed=${many} onClick=${() => setMany(true)}>Many tiles</button>
+    </div>
+    ${many ? html`<${Many} ...${props} />` : html`<${One} ...${props} />`}
+  </main>`;
+}
+
+function One({ state, who, attempt, picked, setPicked }) {
+  const tissues = state.project.tissues;
+  const [queue, setQueue] = useState([]);
+  const [past, setPast] = useState([]);
+  const [ticks, setTicks] = useState([]);
+  const [verdict, setVerdict] = useState(''); // '' until something is saved
+  const [blind, setBlind] = useState(false);
+  const [near, setNear] = useState(false);
+  const since = useRef(performance.now());
+  const saving = useRef(Promise.resolve());
+  const filling = useRef(false);
+  const tile = queue[0];
+
+  const fill = useCallback(async (now) => {
+    if (filling.current || now.length >= AHEAD) return;
+    filling.current = true;
+    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${now.map((one) => one.tile)}`));
+    filling.current = false;
+    if (!more) return;
+    more.forEach((one) => { new Image().src = `/api/tile/${one.tile}/picture`; });
+    setQueue((before) => [...before, ...more.filter((one) => !before.some((other) => other.tile === one.tile))]);
+  }, [who]);
+
+  useEffect(() => { fill(queue); }, [queue.length < 3, who, state.looking && state.looking.done > 0]);
+  useEffect(() => { // a new round knows better what to ask: keep the tile on the screen, ask again for the rest
+    setQueue((before) => before.slice(0, 1));
+  }, [state.round]);
+  useEffect(() => {
+    if (picked) { setQueue((before) => [picked, ...before.filter((one) => one.tile !== picked.tile)]); setPicked(null); }
+  }, [picked]);
+  useEffect(() => { // a tile comes on the screen with what stands about it
+    since.current = performance.now();
+    const label = tile && tile.label;
+    setTicks(label ? label.ticks : []);
+    setVerdict(label ? label.verdict : '');
+  }, [tile && tile.tile, tile && JSON.stringify(tile.label)]);
+
+  const save = (what, marks) => {
+    setTicks(marks);
+    setVerdict('…');
+    const body = { who, tile: tile.tile, verdict: what, ticks: marks, reason: tile.reason, seconds: (performance.now() - since.current) / 1000 };
+    saving.current = saving.current.then(async () => {
+      const said = await attempt(() => post('/api/say', body));
+      setVerdict(said ? what : 'not saved');
+      tile.label = said ? { verdict: what, ticks: marks } : tile.label;
+    });
+    return saving.current;
+  };
+  const next = () => {
+    if (!tile) return;
+    if (!tile.label && verdict === '') { save('skip', []); }
+    setPast([...past.slice(-50), tile]);
+    setQueue(queue.slice(1));
+  };
+  const back = () => {
+    const last = past.at(-1);
+    if (!last) return;
+    setPast(past.slice(0, -1));
+    setQueue([last, ...queue]);
+  };
+  const toggle = (name, only) => {
+    const on = ticks.includes(name) && !only;
+    save('label', only ? [name] : on ? ticks.filter((one) => one !== name) : [...ticks, name]);
+  };
+  const accept = async () => {
+    if (!tile.guess) return;
+    save('label', tissues.map((one) => one.name).filter((name) => tile.guess[name] >= 0.5));
+    next();
+  };
+  const take = async (path) => {
+    await saving.current;
+    const found = await attempt(() => post(path, { who }));
+    if (found) setQueue([found, ...queue.filter((one) => one.tile !== found.tile)]);
+  };
+
+  const act = useRef(() => {});
+  act.current = (event) => {
+    if (!tile || event.target.matches('input, textarea, select') || event.altKey) return;
+    const digit = /^Digit([1-9])$/.exec(event.code);
+    const command = event.ctrlKey || event.metaKey;
+    const known = command
+      ? { z: () => take(event.shiftKey ? '/api/redo' : '/api/undo'), y: () => take('/api/redo') }[event.key.toLowerCase()]
+      : digit && tissues[digit[1] - 1] ? () => toggle(tissues[digit[1] - 1].name, event.shiftKey)
+        : { 0: () => save('label', []), u: () => { save('unsure', []); next(); }, x: () => { save('exclude', []); next(); },
+          Enter: next, ' ': next, ArrowRight: next, ArrowLeft: back, Backspace: back, a: accept, s: () => { save('skip', []); next(); },
+          b: () => setBlind(!blind), c: () => setNear(!near), z: () => take('/api/undo'), y: () => take('/api/redo') }[event.key];
+    if (!known || (event.target.matches('button, a') && ['Enter', ' '].includes(event.key))) return;
+    event.preventDefault();
+    known();
+  };
+  useEffect(() => {
+    const pressed = (event) => act.current(event);
+    addEventListener('keydown', pressed);
+    return () => removeEventListener('keydown', pressed);
+  }, []);
+
+  if (!tile) {
+    const waiting = state.busy || (state.looking && state.looking.working);
+    return html`<p class="empty">${waiting ? 'the first tiles are being read …' : 'every tile has been labelled or is in somebody’s hands'}</p>`;
+  }
+  const saved = verdict === 'label' || verdict === 'unsure' || verdict === 'exclude' || verdict === 'skip';
+  return html`<div class="one">
+    <figure class=${near ? 'hero near' : 'hero'}>
+      <img class="around" src=${`/api/tile/${tile.tile}/context`} alt="" />
+      <img class="tile" data-tile=${tile.tile} src=${`/api/tile/${tile.tile}/picture`} alt=${`tile ${tile.tile} of ${tile.slide}`} />
+    </figure>
+    <section class="side">
+      <p class=${`reason ${tile.kind}`} id="reason">${tile.reason}</p>
+      <ul class="chips">${tissues.map((one, index) => html`<li>
+        <button class="chip" style=${`--tissue: ${one.colour}`} aria-pressed=${ticks.includes(one.name)}
+          onClick=${(event) => toggle(one.name, event.shiftKey)}>
+          <kbd>${index + 1}</kbd> <span class="name">${one.name}</span>
+          ${!blind && tile.guess && html`<span class="guess" title="the model's guess"><i style=${`width: ${100 * tile.guess[one.name]}%`}></i>${tile.guess[one.name].toFixed(2)}</span>`}
+        </button></li>`)}</ul>
+      <div class="row">
+        <button aria-pressed=${verdict === 'label' && !ticks.length} onClick=${() => save('label', [])}><kbd>0</kbd> none of these</button>
+        <button onClick=${() => { save('unsure', []); next(); }}><kbd>u</kbd> unsure</button>
+        <button onClick=${() => { save('exclude', []); next(); }}><kbd>x</kbd> exclude</button>
+        ${tile.guess && html`<button onClick=${accept}><kbd>a</kbd> accept the guess</button>`}
+      </div>
+      <div class="row">
+        <button disabled=${!past.length} onClick=${back}><kbd>←</kbd> back</button>
+        <button onClick=${() => take('/api/undo')}><kbd>z</kbd> undo</button>
+        <button onClick=${() => take('/api/redo')}><kbd>y</kbd> redo</button>
+        <button class="main" onClick=${next}><kbd>⏎</kbd> next</button>
+      </div>
+      <p class="saved" role="status">${verdict === '…' ? 'saving …' : verdict === 'not saved' ? html`<em class="warn">not saved</em>`
+        : saved ? `saved: ${verdict === 'label' ? ticks.join(', ') || 'none of these' : verdict}` : 'not labelled yet'}</p>
+      <p class="fine">tile ${tile.tile} of <a href=${`#slides/${tile.slide}/${Math.round(tile.x + tile.side / 2)}/${Math.round(tile.y + tile.side / 2)}`}>${tile.slide}</a>
+        · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} the guess</button>
+        · <button class="quiet" onClick=${() => setNear(!near)}>${near ? 'with surroundings' : 'closer'}</button></p>
+      <${Counts} state=${state} />
+    </section>
+  </div>`;
+}
+
+export function Counts({ state }) {
+  const { labels, advice } = state;
+  const most = Math.max(1, ...Object.values(labels.ticks));
+  return html`<div class="counts"><h2>${labels.all} labels <small>${labels.checks} of them checks, ${labels.unsure} unsure, ${labels.excluded} excluded</small></h2>
+    ${state.project.tissues.map((one) => html`<p><span>${one.name}</span><i style=${`--tissue: ${one.colour}; width: ${(60 * labels.ticks[one.name]) / most}%`}></i>${labels.ticks[one.name]}</p>`)}
+    ${advice.map((one) => html`<p class="advice">${one.text}</p>`)}</div>`;
+}
+
+function Many({ state, who, attempt }) {
+  const tissues = state.project.tissues;
+  const [tiles, setTiles] = useState([]);
+  const [chosen, setChosen] = useState(new Set());
+  const painting = useRef(null); // whether a drag adds or takes away
+  const load = useCallback(async () => {
+    const [first] = (await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=1`))) || [];
+    if (!first) return;
+    const found = first.checks ? [first] : (await attempt(() => get(`/api/like/${first.tile}`))) || [first];
+    setTiles(found.filter((one, index) => index === 0 || !one.label));
+    setChosen(new Set());
+  }, [who]);
+  useEffect(() => { load(); const up = () => { painting.current = null; }; addEventListener('pointerup', up);
+    return () => removeEventListener('pointerup', up); }, []);
+
+  const mark = (tile, on) => setChosen((before) => { const after = new Set(before); if (on) after.add(tile); else after.delete(tile); return after; });
+  const say = async (verdict, ticks) => {
+    for (const one of tiles.filter((each) => chosen.has(each.tile))) {
+      if (!(await attempt(() => post('/api/say', { who, tile: one.tile, verdict, ticks, reason: 'labelled together' })))) return;
+      one.label = { verdict, ticks };
+    }
+    const rest = tiles.filter((one) => !chosen.has(one.tile));
+    setChosen(new Set());
+    if (rest.length) setTiles(rest); else load();
+  };
+  const act = useRef(() => {});
+  act.current = (event) => {
+    if (event.target.matches('input, textarea, select') || event.ctrlKey || event.metaKey) return;
+    const digit = /^Digit([1-9])$/.exec(event.code);
+    const known = digit && tissues[digit[1] - 1] ? () => say('label', [tissues[digit[1] - 1].name])
+      : { 0: () => say('label', []), u: () => say('unsure', []), x: () => say('exclude', []), n: load,
+        a: () => setChosen(new Set(tiles.map((one) => one.tile))), Escape: () => setChosen(new Set()) }[event.key];
+    if (known) { event.preventDefault(); known(); }
+  };
+  useEffect(() => { const pressed = (event) => act.current(event); addEventListener('keydown', pressed); return () => removeEventListener('keydown', pressed); }, []);
+
+  return html`<div class="many">
+    <p class="row">${tiles[0] ? tiles[0].reason : 'looking for tiles …'} · ${chosen.size} chosen of ${tiles.length}
+      <button onClick=${() => setChosen(new Set(tiles.map((one) => one.tile)))}><kbd>a</kbd> all</button>
+      <button onClick=${load}><kbd>n</kbd> other tiles</button></p>
+    <div class="grid">${tiles.map((one) => html`<button class="cell" aria-pressed=${chosen.has(one.tile)} aria-label=${`tile ${one.tile}`}
+      onPointerDown=${(event) => { event.target.releasePointerCapture?.(event.pointerId); painting.current = !chosen.has(one.tile); mark(one.tile, painting.current); }}
+      onPointerEnter=${() => painting.current !== null && mark(one.tile, painting.current)}
+      onKeyDown=${(event) => [' ', 'Enter'].includes(event.key) && mark(one.tile, !chosen.has(one.tile))}>
+      <img draggable="false" src=${`/api/tile/${one.tile}/picture`} alt="" /></button>`)}</div>
+    <p class="row">all chosen show only
+      ${tissues.map((one, index) => html`<button class="chip" style=${`--tissue: ${one.colour}`} disabled=${!chosen.size} onClick=${() => say('label', [one.name])}><kbd>${index + 1}</kbd> ${one.name}</button>`)}
+      <button disabled=${!chosen.size} onClick=${() => say('label', [])}><kbd>0</kbd> none of these</button>
+      <button disabled=${!chosen.size} onClick=${() => say('exclude', [])}><kbd>x</kbd> exclude</button></p>
+    <${Counts} state=${state} />
+  </div>`;
+}

@@ -1,0 +1,227 @@
+"""A project: one folder with the settings, the labels, the tiles and the models of every round."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from histoproto.data.images import read_image, write_image
+from histoproto.data.staging import new_folder, refuse_if_filled
+from histoproto.documents.tables import write_table
+from histoproto.documents.yaml_file import read_yaml
+from histoproto.errors import DataError, OutputError, SettingError
+from histoproto.files import replace_atomically
+from histoproto.slides.many.tasks import name_slides
+from histoproto.slides.patches.unlabelled import TileSettings, tile_places
+from histoproto.slides.reading.opening import open_slide, require_mpp
+from histoproto.slides.task import SlideTask
+from histoproto.studio.store import SlideRow, Store, Tile
+from histoproto.tissue import TissueSet
+
+Pixels = NDArray[np.uint8]
+
+PROJECT_FILE, LABELS_FILE = "project.yaml", "labels.sqlite"
+COLOURS = ("#d55e00", "#009e73", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#8c6d31", "#5b5b5b", "#f0e442")
+"""Of new tissues: those of Okabe and Ito, which colour-blind people tell apart, and two more."""
+
+
+class ProjectSettings(BaseModel):
+    """What a project is about; written to `project.yaml` and not changed afterwards.
+
+    Attributes:
+        tissues: as `TissueSet.from_dict` takes them.
+        mpp: µm/px at which tiles are labelled and the model is trained.
+        tile: side of a tile in pixels of that scale.
+        checks: part of the tiles that is never trained on and gives the honest score.
+        seed: decides which those are.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tissues: dict[str, Any]
+    mpp: Annotated[float, Field(gt=0.05, le=10)] = 0.5
+    tile: Annotated[int, Field(ge=64, le=512, multiple_of=16)] = 128
+    checks: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("tissues")
+    @classmethod
+    def _are_tissues(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return TissueSet.from_dict(value, "the tissues").to_dict()
+
+    @classmethod
+    def of(cls, tissues: Sequence[str], **others: Any) -> ProjectSettings:
+        """Settings with tissues by name, in colours that colour-blind people tell apart.
+
+        Raises:
+            SettingError: a value out of range; TissueError: names that will not do.
+        """
+        classes = [{"name": name, "colour": COLOURS[i % len(COLOURS)]} for i, name in enumerate(tissues)]
+        return cls.checked({"tissues": TissueSet.from_dict({"classes": classes}).to_dict(), **others})
+
+    @classmethod
+    def checked(cls, content: Any, source: str = "the project") -> ProjectSettings:
+        """From what a file or a page says.
+
+        Raises:
+            SettingError: an unknown key, or a value of the wrong type or out of range.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "its content"
+            raise SettingError(f"{source}: {where}: {first['msg']}, found {str(first['input'])[:60]!r}") from error
+
+
+@dataclass(frozen=True)
+class Project:
+    """An open project.
+
+    Attributes:
+        folder: holds `project.yaml`, `labels.sqlite`, `tiles/` (pictures of the labelled tiles) and `rounds/`.
+        settings: what it is about.
+        store: its labels.
+    """
+
+    folder: Path
+    settings: ProjectSettings
+    store: Store
+
+    @classmethod
+    def create(cls, folder: Path, settings: ProjectSettings) -> Project:
+        """Make a new project in a folder that is empty or not there.
+
+        Raises:
+            OutputError: something is in the way, or it cannot be written.
+        """
+        refuse_if_filled(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
+        with replace_atomically(folder / PROJECT_FILE) as temporary:
+            temporary.write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True), "utf-8")
+        return cls(folder, settings, Store(folder / LABELS_FILE))
+
+    @classmethod
+    def open(cls, folder: Path) -> Project:
+        """Open a project that is there.
+
+        Raises:
+            DataError: it is none; SettingError: its settings are malformed.
+        """
+        path = folder / PROJECT_FILE
+        if not path.is_file():
+            raise DataError(f"{folder} is no project of the studio ({PROJECT_FILE} is missing)")
+        return cls(folder, ProjectSettings.checked(read_yaml(path), str(path)), Store(folder / LABELS_FILE))
+
+    @property
+    def tissues(self) -> TissueSet:
+        """The tissues that can be ticked."""
+        return TissueSet.from_dict(self.settings.tissues)
+
+    def add_slides(self, tasks: Sequence[SlideTask], told: Callable[[str], None] = lambda _: None) -> int:
+        """Add slides that are not yet in the project: find their tissue and plan their tiles; the number of new ones.
+
+        Raises:
+            DataError: a slide of unknown µm/px; ImageError: one that cannot be read.
+        """
+        known = {slide.path for slide in self.store.slides()}
+        names = {slide.name for slide in self.store.slides()}
+        new = 0
+        for name, task in name_slides(tasks).items():
+            path = task.path.resolve()
+            if path in known:
+                continue
+            if name in names:
+                raise DataError(f"{path} and another slide of the project are both called {name!r}; rename one")
+            told(f"looking for tissue on {name}")
+            with open_slide(path, task.mpp) as reader:
+                mpp = require_mpp(reader)
+                settings = TileSettings(self.settings.mpp, self.settings.tile)
+                downsample = self.settings.mpp / mpp
+                places = tile_places(reader, mpp, settings, task.regions)
+                side = self.settings.tile * downsample
+                tiles = [
+                    (left * downsample, top * downsample, side, self._checks(name, index))
+                    for index, top, left in places
+                ]
+                self.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
+            new += 1
+        return new
+
+    def _checks(self, slide: str, index: int) -> bool:
+        """Whether a tile belongs to the random share; the same in every copy of the project."""
+        digest = hashlib.sha256(f"{self.settings.seed}/{slide}/{index}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") < self.settings.checks * 2**32
+
+    def tile_picture(self, tile: Tile, slide: SlideRow | None = None) -> Path:
+        """The picture of a tile at the scale of the project, read from its slide the first time."""
+        path = self.folder / "tiles" / f"{tile.id:07d}.png"
+        if not path.is_file():
+            row = slide or next(row for row in self.store.slides() if row.name == tile.slide)
+            with open_slide(row.path, row.mpp) as reader, replace_atomically(path) as temporary:
+                size = self.settings.tile
+                write_image(temporary, reader.read(tile.x, tile.y, size, size, tile.side / size))
+        return path
+
+    def export_labels(self, out: Path, checks: bool = False) -> int:
+        """Write the labelled tiles as a data folder that `histoproto train` reads; their number.
+
+        Tiles of the random share go into the split `test`, or stay out; those excluded or unsure stay out.
+
+        Args:
+            out: a new folder.
+            checks: write those of the random share, too.
+
+        Raises:
+            DataError: nothing is labelled yet.
+            OutputError: it cannot be written.
+        """
+        refuse_if_filled(out)
+        with suppress(OSError):
+            out.rmdir()  # empty
+        tiles = self.store.tiles()
+        slides = {slide.name: slide for slide in self.store.slides()}
+        rows = [
+            (tiles[label.tile], label.ticks)
+            for label in self.store.labels().values()
+            if label.verdict == "label" and (checks or not tiles[label.tile].checks)
+        ]
+        if not any(not tile.checks for tile, _ in rows):
+            raise DataError("no tile that may be trained on is labelled yet; label some tiles first")
+        with new_folder(out) as part:
+            (part / "tiles").mkdir()
+            table = []
+            for tile, ticks in rows:
+                picture = self.tile_picture(tile, slides[tile.slide])
+                name = f"tiles/{picture.name}"
+                _link(picture, part / name)
+                marks = [str(int(tissue in ticks)) for tissue in self.tissues.names]
+                table.append([name, *marks, tile.slide, "test" if tile.checks else "train"])
+            write_table(part / "labels.csv", ["image", *self.tissues.names, "group", "split"], table)
+            self.tissues.write(part / "classes.yaml")
+        return len(rows)
+
+    def read_tile(self, tile: Tile) -> Pixels:
+        """Pixels of a tile at the scale of the project, tile×tile×3 RGB."""
+        return read_image(self.tile_picture(tile))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)

@@ -1,0 +1,244 @@
+"""Which tile to label next, and why: a pure function of what is known of the tiles."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+
+Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone"]
+
+CHECK_EVERY = 5
+"""One of so many tiles comes from the random share, as long as it lasts."""
+TYPICAL_PER_TISSUE = 4
+"""Labels per tissue, with and without it each, before the model's doubts are trusted."""
+CLUSTERS = 24
+LIKE = 256
+"""Tiles that clustering and distances look at, at most times this many neighbours at once."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A tile to label: its place in the arrays that were given, why in kind, and why in words."""
+
+    tile: int
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that is known of N tiles.
+
+    Attributes:
+        embeddings: N×D, of any length.
+        slides: N, the number of the slide of each.
+        checks: N, whether the tile belongs to the random share.
+        done: N, whether something was said of it or somebody has it in hand.
+        ticks: N×C, 1 for each tissue that was ticked, 0 for each that was not, −1 where the tile has no label.
+        chances: N×C, of each tissue as the last model sees it, or None before there is one.
+        tissues: C names.
+        slide_names: name of each slide.
+    """
+
+    embeddings: NDArray[np.float32]
+    slides: NDArray[np.int64]
+    checks: NDArray[np.bool_]
+    done: NDArray[np.bool_]
+    ticks: NDArray[np.int8]
+    chances: NDArray[np.float32] | None
+    tissues: Sequence[str]
+    slide_names: Sequence[str]
+
+
+def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
+    """The next tiles, the best first; fewer than asked for where there are no more.
+
+    One in five is from the random share. Of the others, typical tiles of clusters come first, of slides with fewest
+    labels; once each tissue has a few labels for and against, tiles about which the model is in doubt and that are
+    unlike what is labelled. No tile of the random share is ever chosen for what it is.
+
+    Args:
+        known: see `Known`.
+        count: how many.
+        seed: of the random draws; with the same seed and knowledge the answer is the same.
+    """
+    unit = _unit(known.embeddings)
+    done = known.done.copy()
+    nearest = _similarity_to(unit, done)
+    clusters = None
+    found: list[Suggestion] = []
+    asked = int(done.sum())
+    for number in range(count):
+        chosen = None
+        if (asked + number) % CHECK_EVERY == CHECK_EVERY - 1:
+            chosen = _check(known, done, seed)
+        if chosen is None and (~known.checks & ~done).any():
+            if known.chances is not None and _enough(known):
+                chosen = _doubtful(known, known.chances, done, nearest)
+            else:
+                clusters = clusters or _clusters(unit, known.checks, seed)
+                chosen = _typical(known, clusters, done, nearest)
+        chosen = chosen or _check(known, done, seed)
+        if chosen is None:
+            break
+        found.append(chosen)
+        done[chosen.tile] = True
+        nearest = np.maximum(nearest, unit @ unit[chosen.tile])
+    return found
+
+
+def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(lengths, 1e-6))
+
+
+def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | None:
+    open_ = np.flatnonzero(known.checks & ~done)
+    if not open_.size:
+        return None
+    tile = int(np.random.default_rng((seed, int(done.sum()))).choice(open_))
+    return Suggestion(tile, "check", "random check: never trained on, it measures how good the model is")
+
+
+def _doubtful(
+    known: Known, chances: NDArray[np.float32], done: NDArray[np.bool_], nearest: NDArray[np.float32]
+) -> Suggestion:
+    """The tile about which the model is most in doubt and that is least like what was labelled."""
+    open_ = np.flatnonzero(~known.checks & ~done)
+    doubt = 1 - 2 * np.abs(chances[open_] - 0.5)
+    far = 1 - nearest[open_]
+    novelty = far / max(float(far.max()), 1e-6)
+    unseen = _labels_of_slides(known, done)[known.slides[open_]] == 0
+    score = (0.25 + doubt.max(axis=1)) * (0.25 + novelty) + 2 * unseen
+    best = int(np.argmax(score))
+    tile = int(open_[best])
+    if unseen[best]:
+        return Suggestion(tile, "slide", f"{known.slide_names[known.slides[tile]]} has no label yet")
+    if doubt[best].max() < 0.3:
+        return Suggestion(tile, "unlike", "unlike anything labelled so far")
+    return Suggestion(tile, "unsure", _doubt_in_words(chances[tile], known.tissues))
+
+
+def _doubt_in_words(chances: NDArray[np.float32], tissues: Sequence[str]) -> str:
+    """What the model wavers between: the two tissues nearest to even chances, or one and its absence."""
+    first, *others = (int(i) for i in np.argsort(np.abs(chances - 0.5)))
+    if others and abs(chances[others[0]] - 0.5) < 0.25:
+        pair = sorted((first, others[0]), key=lambda i: -chances[i])
+        return f"{' or '.join(tissues[i] for i in pair)}? {'/'.join(f'{chances[i]:.2f}' for i in pair)}"
+    return f"{tissues[first]}, or not? {chances[first]:.2f}"
+
+
+def _enough(known: Known) -> bool:
+    """Whether each tissue was ticked, and left unticked, a few times on tiles that are trained on."""
+    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
+    return bool(len(ticks) and np.minimum(ticks.sum(axis=0), (1 - ticks).sum(axis=0)).min() >= TYPICAL_PER_TISSUE)
+
+
+def _clusters(
+    unit: NDArray[np.float32], checks: NDArray[np.bool_], seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64], int]:
+    """Of all tiles: the cluster (−1 for those of the random share) and the distance to its middle; and how many."""
+    members = np.flatnonzero(~checks)
+    points = unit[members].astype(np.float64)
+    count = min(CLUSTERS, len(np.unique(points.sum(axis=1).round(6))))  # equal tiles are one point
+    with warnings.catch_warnings(action="ignore"):  # an empty cluster does no harm
+        centres, cluster = kmeans2(points, count, minit="++", seed=seed, iter=10)
+    of_tile = np.full(len(unit), -1, np.intp)
+    of_tile[members] = cluster
+    distance = np.full(len(unit), np.inf)
+    distance[members] = np.linalg.norm(unit[members] - centres[cluster], axis=1)
+    return of_tile, distance, count
+
+
+def _typical(
+    known: Known,
+    clusters: tuple[NDArray[np.intp], NDArray[np.float64], int],
+    done: NDArray[np.bool_],
+    nearest: NDArray[np.float32],
+) -> Suggestion:
+    """The middle of the cluster that is largest and least like what was labelled, on the slide with fewest labels."""
+    cluster, distance, count = clusters
+    open_ = np.flatnonzero(~known.checks & ~done)
+    order = open_[np.argsort(distance[open_], kind="stable")]
+    _, first = np.unique(cluster[order], return_index=True)
+    middles = order[first]  # one open tile of each cluster, the nearest to its middle
+    share = np.bincount(cluster[cluster >= 0], minlength=count) / np.count_nonzero(cluster >= 0)
+    labels = np.bincount(cluster[done & (cluster >= 0)], minlength=count)
+    on_slide = _labels_of_slides(known, done)[known.slides[middles]]
+    score = (1.001 - nearest[middles]) * np.sqrt(share[cluster[middles]]) / (1 + on_slide / (1 + on_slide.min()))
+    tile = int(middles[np.argmax(score)])
+    of_tissue = f"({share[cluster[tile]]:.0%} of the tissue)"
+    if own := int(labels[cluster[tile]]):
+        return Suggestion(tile, "typical", f"of a group with {own} label{'s' if own > 1 else ''} {of_tissue}")
+    return Suggestion(tile, "typical", f"typical of a group nobody has labelled {of_tissue}")
+
+
+def _labels_of_slides(known: Known, done: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.bincount(known.slides[done & ~known.checks], minlength=len(known.slide_names))
+
+
+def _similarity_to(unit: NDArray[np.float32], done: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """N: the highest cosine of each tile to any that is done; 0 where none is."""
+    if not done.any():
+        return np.zeros(len(unit), np.float32)
+    there = unit[done]
+    best = [(there[start : start + LIKE] @ unit.T).max(axis=0) for start in range(0, len(there), LIKE)]
+    return np.asarray(np.max(best, axis=0), dtype=np.float32)
+
+
+def advice(known: Known) -> list[tuple[str, str]]:
+    """What the labels so far cannot teach, each as a sentence and the tissue that it is about.
+
+    A tissue that is in every labelled tile, or in none, or that was never seen without another one, cannot be told
+    apart (as `histoproto data check` warns).
+    """
+    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
+    if len(ticks) < 2 * TYPICAL_PER_TISSUE:
+        return []
+    found = []
+    for index, name in enumerate(known.tissues):
+        own = ticks[:, index] == 1
+        if not own.any():
+            found.append((f"no tile with {name} yet: look for one", name))
+        elif own.all():
+            found.append((f"{name} is in every tile: look for tiles without it", name))
+        else:
+            for other, other_name in enumerate(known.tissues):
+                if other != index and ticks[own, other].all() and own.sum() >= 2:
+                    found.append(
+                        (f"{name} was never seen without {other_name}: look for tiles without {other_name}", name)
+                    )
+                    break
+    return found
+
+
+def like(known: Known, tile: int, count: int = 24) -> list[int]:
+    """The tiles most like one, itself first; none of the random share."""
+    unit = _unit(known.embeddings)
+    similarity = unit @ unit[tile]
+    similarity[known.checks] = -2
+    similarity[tile] = 2
+    return [int(i) for i in np.argsort(-similarity, kind="stable")[:count] if similarity[i] > -2]
+
+
+def disagreements(known: Known, count: int = 50) -> list[tuple[int, str]]:
+    """Labelled tiles that the model contradicts, the most flagrant first, each with what it says."""
+    if known.chances is None:
+        return []
+    labelled = np.flatnonzero((known.ticks >= 0).all(axis=1))
+    against = np.abs(known.chances[labelled] - known.ticks[labelled])
+    found = []
+    for place in np.argsort(-against.max(axis=1), kind="stable")[:count]:
+        worst = int(np.argmax(against[place]))
+        if against[place, worst] < 0.7:
+            break
+        tile = int(labelled[place])
+        verb = "sees" if known.ticks[tile, worst] == 0 else "sees no"
+        found.append((tile, f"the model {verb} {known.tissues[worst]} ({known.chances[tile, worst]:.2f})"))
+    return found

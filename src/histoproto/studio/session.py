@@ -1,0 +1,270 @@
+"""What the page asks of a project, as plain calls: the next tile and why, what was said, rounds, pieces of slides."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoproto.errors import DataError, SettingError
+from histoproto.slides.task import SlideTask
+from histoproto.studio.jobs import Jobs
+from histoproto.studio.learning import finished_rounds, read_guesses
+from histoproto.studio.project import Project, ProjectSettings
+from histoproto.studio.queue import Known, Suggestion, disagreements, like, suggest
+from histoproto.studio.store import VERDICTS, Tile
+from histoproto.studio.viewer import Viewer
+from histoproto.studio.workers import Embedder, Learner
+
+CLAIM_SECONDS = 600.0
+"""How long a tile that somebody was given is not given to anybody else."""
+LEARN_EVERY = 10
+"""Labels after which a round begins by itself."""
+
+
+class Session:
+    """A project that people work on. Threads may share it.
+
+    Args:
+        folder: of the project, there or to be made.
+        tasks: slides to add.
+    """
+
+    def __init__(self, folder: Path, tasks: Sequence[SlideTask] = ()):
+        self.folder, self.tasks = folder, list(tasks)
+        self.project: Project | None = None
+        self.busy, self.problem = "", ""
+        self.viewer: Viewer | None = None
+        self.jobs: Jobs | None = None
+        self.embedder: Embedder | None = None
+        self.learner: Learner | None = None
+        self._claims: dict[int, tuple[str, float]] = {}
+        self._guesses: tuple[int, dict[int, NDArray[np.float32]]] = (0, {})
+        self._vectors = np.empty((0, 0), np.float16)
+        self._numbers = np.empty(0, np.int64)
+        self._lock = threading.RLock()
+        self._since_round = 0
+
+    def begin(self, settings: ProjectSettings | None = None) -> None:
+        """Open the project, or make it with these settings, and plan the tiles of its slides beside."""
+        if self.project is None:
+            self.project = Project.create(self.folder, settings) if settings else Project.open(self.folder)
+            self.viewer, self.jobs = Viewer(self.project), Jobs(self.project)
+            rounds = finished_rounds(self.project)
+            if rounds:
+                self._use_round(rounds[-1])
+            self.learner = Learner(self.project, self._use_round)
+            threading.Thread(target=self._plan, name="planner", daemon=True).start()
+
+    def end(self) -> None:
+        """Stop what goes on beside and close everything; labels are safe at any time."""
+        if self.learner:
+            self.learner.stop()
+        if self.embedder:
+            self.embedder.stop()
+        if self.viewer:
+            self.viewer.close()
+        if self.project:
+            self.project.store.close()
+
+    def opened(self) -> Project:
+        """The project.
+
+        Raises:
+            SettingError: it has not been made yet.
+        """
+        if self.project is None:
+            raise SettingError("there is no project yet; name its tissues first")
+        return self.project
+
+    def looked(self) -> Viewer:
+        """Pictures of the project; raises as `opened` does."""
+        self.opened()
+        assert self.viewer is not None
+        return self.viewer
+
+    def worked(self) -> Jobs:
+        """Commands beside; raises as `opened` does."""
+        self.opened()
+        assert self.jobs is not None
+        return self.jobs
+
+    def _plan(self) -> None:
+        project = self.opened()
+        try:
+            for task in self.tasks:
+                self.busy = f"looking for tissue on {task.path.name}"
+                project.add_slides([task])
+            self.embedder = Embedder(project)
+            self.embedder.start()
+        except Exception as error:  # told on the page, whatever it is; the rest goes on
+            self.problem = str(error)
+        finally:
+            self.busy = ""
+
+    def _use_round(self, number: int) -> None:
+        guesses = read_guesses(self.opened(), number)
+        with self._lock:
+            self._guesses = number, guesses
+            self._since_round = 0
+
+    @property
+    def round(self) -> int:
+        """The last finished round; 0 before there is one."""
+        return self._guesses[0]
+
+    def known(self, who: str = "") -> tuple[list[Tile], Known]:
+        """The tiles that have been looked at, and all that is known of them, for the queue."""
+        project = self.opened()
+        with self._lock:
+            numbers, vectors = project.store.embeddings(after=len(self._numbers))
+            if len(numbers):
+                joined = np.concatenate([self._vectors, vectors]) if len(self._numbers) else vectors
+                self._numbers, self._vectors = np.concatenate([self._numbers, numbers]), joined
+            tiles = project.store.tiles()
+            pool = [tiles[int(number)] for number in self._numbers]
+            labels, guesses, names = project.store.labels(), self._guesses[1], project.tissues.names
+            slides = [slide.name for slide in project.store.slides()]
+            place = {name: index for index, name in enumerate(slides)}
+            ticks = np.full((len(pool), len(names)), -1, np.int8)
+            done = np.zeros(len(pool), np.bool_)
+            now = time.monotonic()
+            for index, tile in enumerate(pool):
+                if label := labels.get(tile.id):
+                    done[index] = True
+                    if label.verdict == "label":
+                        ticks[index] = [name in label.ticks for name in names]
+                elif claim := self._claims.get(tile.id):
+                    done[index] = claim[0] != who and now - claim[1] < CLAIM_SECONDS
+            chances = None
+            if guesses:
+                even = np.full(len(names), 0.5, np.float32)
+                chances = np.stack([guesses.get(tile.id, even) for tile in pool]) if pool else None
+            return pool, Known(
+                self._vectors.astype(np.float32),
+                np.array([place[tile.slide] for tile in pool], np.int64),
+                np.array([tile.checks for tile in pool], np.bool_),
+                done,
+                ticks,
+                chances,
+                names,
+                slides,
+            )
+
+    def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
+        pool, known = self.known(who)
+        skip = set(without)
+        known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
+        found = suggest(known, count, self.opened().settings.seed)
+        with self._lock:
+            for one in found:
+                self._claims[pool[one.tile].id] = (who, time.monotonic())
+        return [self.describe(pool[one.tile], one) for one in found]
+
+    def describe(self, tile: Tile, why: Suggestion | None = None, reason: str = "") -> dict[str, Any]:
+        """What the page is told of a tile: where it is, what stands, what the model guesses, why it is asked for."""
+        label = self.opened().store.labels().get(tile.id)
+        number, guesses = self._guesses
+        return {
+            "tile": tile.id,
+            "slide": tile.slide,
+            "x": tile.x,
+            "y": tile.y,
+            "side": tile.side,
+            "checks": tile.checks,
+            "kind": why.kind if why else "picked",
+            "reason": why.reason if why else reason,
+            "guess": self._named(guesses.get(tile.id)),
+            "round": number,
+            "label": label and {"verdict": label.verdict, "ticks": label.ticks, "who": label.who},
+        }
+
+    def _named(self, chances: NDArray[np.float32] | None) -> dict[str, float] | None:
+        if chances is None:
+            return None
+        pairs = zip(self.opened().tissues.names, chances.tolist(), strict=True)
+        return {name: round(chance, 3) for name, chance in pairs}
+
+    def say(
+        self,
+        who: str,
+        tile: int,
+        verdict: str,
+        ticks: Sequence[str] = (),
+        reason: str = "",
+        seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Record what somebody says of a tile; when this returns it is on the disk.
+
+        Raises:
+            SettingError: no such tile, tissue or verdict.
+        """
+        project = self.opened()
+        unknown = [tick for tick in ticks if tick not in project.tissues.names]
+        if verdict not in VERDICTS or unknown or (ticks and verdict != "label"):
+            raise SettingError(f"{verdict!r} with {unknown or list(ticks)} cannot be said of a tile of this project")
+        number, guesses = self._guesses
+        event = project.store.say(
+            who,
+            tile,
+            cast(Any, verdict),
+            ticks,
+            guess=self._named(guesses.get(tile)),
+            round=number or None,
+            reason=reason,
+            seconds=seconds,
+        )
+        self._since_round += 1
+        if self._since_round >= LEARN_EVERY and self.learner and not self.learner.working:
+            self._since_round = 0
+            self.learner.start()
+        return {"event": event}
+
+    def undo(self, who: str) -> dict[str, Any] | None:
+        """Take back what this person said last; its tile."""
+        tile = self.opened().store.undo(who)
+        return None if tile is None else self.describe(self.opened().store.tile(tile), reason="taken back")
+
+    def redo(self, who: str) -> dict[str, Any] | None:
+        """Say again what this person took back last; its tile."""
+        tile = self.opened().store.redo(who)
+        return None if tile is None else self.describe(self.opened().store.tile(tile), reason="said again")
+
+    def learn(self) -> bool:
+        """Begin a round; whether none was under way."""
+        self.opened()
+        return bool(self.learner and self.learner.start())
+
+    def stop_learning(self) -> None:
+        """End the round under way."""
+        if self.learner:
+            self.learner.stop()
+
+    def at(self, slide: str, x: float, y: float) -> dict[str, Any]:
+        """The tile at a place of a slide, in pixels of level 0.
+
+        Raises:
+            DataError: there is none; the place is glass, or no slide.
+        """
+        if tile := self.opened().store.tile_at(slide, x, y):
+            return self.describe(tile, reason="picked on the slide")
+        raise DataError(f"there is no tile at {x:.0f}, {y:.0f} of {slide}; it is glass")
+
+    def like(self, tile: int, count: int = 24) -> list[dict[str, Any]]:
+        """The tiles most like one, itself first."""
+        pool, known = self.known()
+        place = next((index for index, one in enumerate(pool) if one.id == tile), None)
+        if place is None:
+            raise DataError(f"tile {tile} has not been looked at yet")
+        return [self.describe(pool[index], reason="like the one picked") for index in like(known, place, count)]
+
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Labelled tiles that the model contradicts, the most flagrant first."""
+        pool, known = self.known()
+        return [self.describe(pool[index], reason=why) for index, why in disagreements(known)]

@@ -1,0 +1,302 @@
+"""What people said about tiles: events in SQLite, added and never changed; the current labels are a view on them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoproto.errors import DataError, OutputError, SettingError
+
+Verdict = Literal["label", "unsure", "exclude", "skip"]
+"""What can be said of a tile: which tissues are in it (none: background), that one cannot tell, that it is no tissue to
+learn from (blur, pen, fold), or nothing for now."""
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS slides (
+    name TEXT PRIMARY KEY, path TEXT NOT NULL, mpp REAL NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS tiles (
+    id INTEGER PRIMARY KEY, slide TEXT NOT NULL REFERENCES slides (name), x REAL NOT NULL, y REAL NOT NULL,
+    side REAL NOT NULL, checks INTEGER NOT NULL, UNIQUE (slide, x, y, side)
+) STRICT;
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY, time TEXT NOT NULL, who TEXT NOT NULL, tile INTEGER NOT NULL REFERENCES tiles (id),
+    verdict TEXT NOT NULL, ticks TEXT NOT NULL, guess TEXT, round INTEGER, reason TEXT NOT NULL, seconds REAL,
+    undoes INTEGER REFERENCES events (id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS embeddings (
+    id INTEGER PRIMARY KEY, tile INTEGER NOT NULL UNIQUE REFERENCES tiles (id), vector BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_of_tile ON events (tile);
+CREATE INDEX IF NOT EXISTS undone ON events (undoes);
+CREATE VIEW IF NOT EXISTS standing AS
+    SELECT * FROM events AS e WHERE e.undoes IS NULL AND NOT EXISTS (
+        SELECT 1 FROM events AS undo WHERE undo.undoes = e.id
+        AND NOT EXISTS (SELECT 1 FROM events AS redo WHERE redo.undoes = undo.id)
+    );
+CREATE VIEW IF NOT EXISTS current AS
+    SELECT * FROM standing WHERE id IN (SELECT max(id) FROM standing GROUP BY tile);
+"""
+
+
+@dataclass(frozen=True)
+class SlideRow:
+    """A slide of the project: its file, the µm/px of level 0, and its size there in pixels."""
+
+    name: str
+    path: Path
+    mpp: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A square of a slide that can be labelled; position and side in pixels of level 0.
+
+    A tile for `checks` belongs to the random share that is never trained on.
+    """
+
+    id: int
+    slide: str
+    x: float
+    y: float
+    side: float
+    checks: bool
+
+
+@dataclass(frozen=True)
+class Label:
+    """What stands about a tile."""
+
+    event: int
+    tile: int
+    verdict: Verdict
+    ticks: tuple[str, ...]
+    who: str
+    time: str
+
+
+class Store:
+    """The database of a project. Threads may share it; what a call has returned from is on the disk.
+
+    Raises:
+        DataError: the file is no such database.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.RLock()
+        self._tiles: dict[int, Tile] = {}
+        try:
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database.row_factory = sqlite3.Row
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                self._database.execute(f"PRAGMA {pragma}")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise _told(error, path) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._database.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield self._database
+                self._database.execute("COMMIT")
+            except sqlite3.IntegrityError:
+                self._database.execute("ROLLBACK")
+                raise
+            except sqlite3.DatabaseError as error:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise _told(error, self.path) from error
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._database.execute(query, values).fetchall()
+
+    def add_slide(self, slide: SlideRow, tiles: Sequence[tuple[float, float, float, bool]]) -> None:
+        """Add a slide with its tiles, as x, y, side and whether it is for checks; tiles that are there stay."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT INTO slides VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET path = excluded.path",
+                (slide.name, str(slide.path), slide.mpp, slide.width, slide.height),
+            )
+            database.executemany(
+                "INSERT INTO tiles (slide, x, y, side, checks) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [(slide.name, x, y, side, int(checks)) for x, y, side, checks in tiles],
+            )
+
+    def slides(self) -> list[SlideRow]:
+        """All slides, in the order they came."""
+        rows = self._rows("SELECT * FROM slides ORDER BY rowid")
+        return [SlideRow(row["name"], Path(row["path"]), row["mpp"], row["width"], row["height"]) for row in rows]
+
+    def tiles(self) -> dict[int, Tile]:
+        """All tiles by number, in order; kept, for a project may have a hundred thousand and they never change."""
+        with self._lock:
+            new = self._rows("SELECT * FROM tiles WHERE id > ? ORDER BY id", max(self._tiles, default=0))
+            if new:
+                self._tiles = {**self._tiles, **{row["id"]: _tile(row) for row in new}}
+            return self._tiles
+
+    def tile_at(self, slide: str, x: float, y: float) -> Tile | None:
+        """The tile that covers a place of a slide, in pixels of level 0; the last of several, None where none does."""
+        found = self._rows(
+            "SELECT * FROM tiles WHERE slide = ? AND x <= ? AND y <= ? AND ? < x + side AND ? < y + side "
+            "ORDER BY id DESC LIMIT 1",
+            *(slide, x, y, x, y),
+        )
+        return _tile(found[0]) if found else None
+
+    def tile(self, number: int) -> Tile:
+        """One tile.
+
+        Raises:
+            SettingError: there is none of that number.
+        """
+        rows = self._rows("SELECT * FROM tiles WHERE id = ?", number)
+        if not rows:
+            raise SettingError(f"there is no tile {number} in this project")
+        return _tile(rows[0])
+
+    def embed(self, tiles: Sequence[int], vectors: NDArray[np.float16]) -> None:
+        """Keep the embeddings of tiles, N×D."""
+        rows = [(tile, vector.tobytes()) for tile, vector in zip(tiles, vectors.astype(np.float16), strict=True)]
+        with self._writing() as database:
+            database.executemany("INSERT INTO embeddings (tile, vector) VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+
+    def embeddings(self, after: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        """The tiles that have an embedding, in the order they got it from the `after`-th on, N, and these, N×D."""
+        rows = self._rows("SELECT tile, vector FROM embeddings ORDER BY id LIMIT -1 OFFSET ?", after)
+        if not rows:
+            return np.empty(0, np.int64), np.empty((0, 0), np.float16)
+        vectors = np.stack([np.frombuffer(row["vector"], np.float16) for row in rows])
+        return np.array([row["tile"] for row in rows], np.int64), vectors
+
+    def say(
+        self,
+        who: str,
+        tile: int,
+        verdict: Verdict,
+        ticks: Sequence[str] = (),
+        *,
+        guess: dict[str, float] | None = None,
+        round: int | None = None,
+        reason: str = "",
+        seconds: float | None = None,
+    ) -> int:
+        """Record what somebody says of a tile; the number of the event.
+
+        Args:
+            who: initials.
+            tile: its number.
+            verdict: see `Verdict`.
+            ticks: the tissues that are in it; only with `label`.
+            guess: what the model had said: chance of each tissue.
+            round: of the model that had said it.
+            reason: why the tile was asked for.
+            seconds: how long it was looked at.
+        """
+        self.tile(tile)
+        with self._writing() as database:
+            return self._add(
+                database,
+                who,
+                tile,
+                verdict,
+                json.dumps(sorted(set(ticks)), ensure_ascii=False),
+                guess and json.dumps(guess, ensure_ascii=False),
+                round,
+                reason,
+                seconds,
+                None,
+            )
+
+    @staticmethod
+    def _add(database: sqlite3.Connection, *values: Any) -> int:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        done = database.execute(
+            "INSERT INTO events (time, who, tile, verdict, ticks, guess, round, reason, seconds, undoes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (time, *values),
+        )
+        return int(done.lastrowid or 0)
+
+    def undo(self, who: str) -> int | None:
+        """Take back the last thing that this person said and that still stands; its tile, or None."""
+        rows = self._rows("SELECT * FROM standing WHERE who = ? ORDER BY id DESC LIMIT 1", who)
+        return self._reverse(who, rows)
+
+    def redo(self, who: str) -> int | None:
+        """Say again what this person took back last, unless something was said since; its tile, or None."""
+        events = self._rows("SELECT * FROM events WHERE who = ? ORDER BY id DESC", who)
+        reversals = {row["id"] for row in events if row["undoes"] is not None}
+        reversed_ = {row["undoes"] for row in events}
+        for row in events:
+            if row["undoes"] is None:
+                return None
+            if row["undoes"] not in reversals and row["id"] not in reversed_:  # an undo that was not redone
+                return self._reverse(who, [row])
+        return None
+
+    def _reverse(self, who: str, rows: list[sqlite3.Row]) -> int | None:
+        if not rows:
+            return None
+        row = rows[0]
+        with self._writing() as database:
+            self._add(database, who, row["tile"], row["verdict"], "[]", None, None, "", None, row["id"])
+        return int(row["tile"])
+
+    def labels(self) -> dict[int, Label]:
+        """What stands about each tile that something was said of, by tile."""
+        rows = self._rows("SELECT * FROM current ORDER BY id")
+        return {row["tile"]: _label(row) for row in rows}
+
+    def by_person(self) -> dict[str, dict[int, Label]]:
+        """What each person said last of each tile: for agreement between people."""
+        rows = self._rows("SELECT * FROM standing ORDER BY id")
+        found: dict[str, dict[int, Label]] = {}
+        for row in rows:
+            found.setdefault(row["who"], {})[row["tile"]] = _label(row)
+        return found
+
+    def count_events(self) -> int:
+        """How much was ever said."""
+        return int(self._rows("SELECT count(*) FROM events")[0][0])
+
+
+def _tile(row: sqlite3.Row) -> Tile:
+    return Tile(row["id"], row["slide"], row["x"], row["y"], row["side"], bool(row["checks"]))
+
+
+def _label(row: sqlite3.Row) -> Label:
+    ticks = tuple(json.loads(row["ticks"]))
+    return Label(row["id"], row["tile"], row["verdict"], ticks, row["who"], row["time"])
+
+
+def _told(error: sqlite3.DatabaseError, path: Path) -> DataError | OutputError:
+    if isinstance(error, sqlite3.OperationalError):
+        return OutputError(f"the labels {path} cannot be opened or written: {error}")
+    return DataError(f"{path} is no database of labels ({error}); restore it from a copy")

@@ -1,0 +1,109 @@
+"""The queue: random checks, typical tiles first, then doubt; each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from histoproto.studio.queue import CHECK_EVERY, Known, advice, disagreements, like, suggest
+
+TISSUES = ("tumour", "stroma")
+
+
+def known_of(count: int = 200, groups: int = 4, slides: int = 2, labels: int = 0) -> Known:
+    """Tiles in tight groups; group g has tumour if g is even, stroma if it is odd."""
+    rng = np.random.default_rng(0)
+    group = np.arange(count) % groups
+    embeddings = np.eye(groups, 16)[group] + 0.05 * rng.normal(size=(count, 16))
+    ticks = np.full((count, 2), -1, np.int8)
+    ticks[:labels] = np.stack([group % 2 == 0, group % 2 == 1], axis=1)[:labels]
+    return Known(
+        embeddings.astype(np.float32),
+        rng.integers(slides, size=count),
+        np.arange(count) % 5 == 4,
+        np.arange(count) < labels,
+        ticks,
+        None,
+        TISSUES,
+        [f"slide {i}" for i in range(slides)],
+    )
+
+
+def test_the_first_tiles_are_of_different_groups_and_one_in_five_is_a_check() -> None:
+    known = known_of(groups=8)
+    found = suggest(known, 11)
+    assert len({one.tile for one in found}) == 11
+    assert [one.kind for one in found].count("check") == 11 // CHECK_EVERY
+    assert all(known.checks[one.tile] == (one.kind == "check") for one in found)
+    assert {one.tile % 8 for one in found if one.kind == "typical"} == set(range(8))
+    assert "nobody has labelled" in found[0].reason
+
+
+def test_the_same_knowledge_gives_the_same_tiles() -> None:
+    assert suggest(known_of(), 7, seed=3) == suggest(known_of(), 7, seed=3)
+
+
+def test_doubt_is_asked_about_once_there_are_labels_of_each_kind() -> None:
+    known = known_of(labels=60)
+    chances = np.tile(np.array([0.95, 0.03], np.float32), (200, 1))
+    chances[151] = 0.52, 0.44
+    found = suggest(replace(known, chances=chances), 1)
+    assert (found[0].tile, found[0].kind) == (151, "unsure")
+    assert found[0].reason == "tumour or stroma? 0.52/0.44"
+
+
+def test_a_slide_without_a_label_comes_first() -> None:
+    known = known_of(labels=60)
+    slides = np.where(np.arange(200) >= 150, 1, 0)
+    chances = np.full((200, 2), 0.9, np.float32)
+    found = suggest(replace(known, slides=slides, chances=chances), 1)
+    assert found[0].tile >= 150
+    assert found[0].reason == "slide 1 has no label yet"
+
+
+def test_what_is_unlike_all_labels_is_asked_about_where_the_model_is_sure() -> None:
+    known = known_of(labels=60)
+    embeddings = known.embeddings.copy()
+    embeddings[171] = 0
+    embeddings[171, 15] = 1
+    chances = np.full((200, 2), 0.97, np.float32)
+    found = suggest(replace(known, embeddings=embeddings, chances=chances), 1)
+    assert (found[0].tile, found[0].kind) == (171, "unlike")
+
+
+def test_nothing_is_asked_twice_and_the_end_is_an_end() -> None:
+    known = known_of(count=20)
+    found = suggest(known, 50)
+    assert sorted(one.tile for one in found) == list(range(20))
+    assert suggest(replace(known, done=np.ones(20, np.bool_)), 3) == []
+
+
+def test_advice_names_what_was_never_seen_alone() -> None:
+    known = known_of(labels=20)
+    assert advice(known) == []
+    ticks = known.ticks.copy()
+    ticks[:20] = 1
+    ticks[:10, 0] = 0
+    assert advice(replace(known, ticks=ticks)) == [
+        ("tumour was never seen without stroma: look for tiles without stroma", "tumour"),
+        ("stroma is in every tile: look for tiles without it", "stroma"),
+    ]
+
+
+def test_like_tiles_are_of_the_same_group_and_no_checks() -> None:
+    known = known_of()
+    found = like(known, 6, 20)
+    assert found[0] == 6
+    assert all(tile % 4 == 2 for tile in found)
+    assert not known.checks[found[1:]].any()
+
+
+def test_disagreements_are_the_most_flagrant_first() -> None:
+    known = known_of(labels=20)
+    chances = known.ticks.astype(np.float32).clip(0, 1) * 0.8 + 0.1
+    chances[3, 0], chances[8, 0] = 0.99, 0.05
+    assert disagreements(replace(known, chances=chances)) == [
+        (3, "the model sees tumour (0.99)"),
+        (8, "the model sees no tumour (0.05)"),
+    ]
