@@ -198,7 +198,7 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         assert page.inner_text(".counts h2").startswith(f"{len(project.store.labels())} labels")
         second = Studio(tmp_path / "project")
         assert second.process.wait(60) == 2
-        assert "open in another studio" in second.log.read_text()
+        assert "at work in" in second.log.read_text()
         page.close()
         assert again.end() == 0
         assert "all labels are saved" in again.log.read_text()

@@ -25,8 +25,6 @@ def studio(
     """Label tiles of slides in a browser, see the map within minutes, correct it, and be told what to label next.
 
     Everything stays on this machine. Labels are saved when the key is pressed; Ctrl-C ends the studio.
-
-    Example: histoproto studio slides/*.svs --project lung
     """
     try:
         import starlette
@@ -42,17 +40,17 @@ def studio(
     from histoproto.studio.serve import DEMO_TISSUES_MPP, make_demo, serve
     from histoproto.studio.session import Session
 
+    settings = None
     there = (project / PROJECT_FILE).is_file()
     if demo:
         from histoproto.data.phantom import TISSUES
 
         slide = make_demo(project.with_name(f"{project.name}-demo"))
         session = Session(project, find_slides([slide]))
-        if not there:
-            session.begin(ProjectSettings.of(TISSUES.names, mpp=DEMO_TISSUES_MPP))
+        settings = ProjectSettings.of(TISSUES.names, mpp=DEMO_TISSUES_MPP)
     else:
         if not slides and not there:
             raise DataError(f"{project} is no project yet; name the slides to begin one, or try --demo")
         session = Session(project, find_slides(slides, mpp) if slides else [])
-    serve(session, host, port, lambda address: typer.echo(f"the studio is at {address}"), browser)
+    serve(session, host, port, lambda address: typer.echo(f"the studio is at {address}"), browser, settings)
     typer.echo("the studio is closed; all labels are saved")

@@ -1,49 +1,50 @@
-"""Whole commands beside the page, which live on when the server ends."""
+"""Whole commands beside the page, which live on when the server ends, and are found again by the next one."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from histoproto.errors import SettingError
+import psutil
+
+from histoproto.documents.shapes import read_json_as
+from histoproto.errors import HistoProtoError, SettingError
+from histoproto.files import replace_atomically
 from histoproto.studio.learning import model_folder
 from histoproto.studio.project import Project
 
+_WATCH = """
+import subprocess, sys
+code, *command = sys.argv[1:]
+open(code, "w").write(str(subprocess.call(command)))
+"""
+"""Runs a command and writes down how it ended, for whoever looks later."""
 
-class Command:
-    """A `histoproto` command in a process that lives on when the server ends; its words go to a log file."""
 
-    def __init__(self, arguments: Sequence[str], log: Path):
-        self.arguments, self.log = list(arguments), log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "histoproto", *self.arguments],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+@dataclass(frozen=True)
+class Job:
+    """A command: its arguments after `histoproto`, the process that watches it and when that was started."""
+
+    arguments: list[str]
+    process: int
+    started: float
 
     @property
-    def code(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self._process.poll()
-
-    def stop(self) -> None:
-        """End it as Ctrl-C would, so that it can be resumed."""
-        if self.code is None:
-            self._process.send_signal(signal.SIGINT)
-
-    def last_words(self, lines: int = 5) -> str:
-        """The end of what it has printed."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.replace("\r", "\n").splitlines()[-lines:])
+    def running(self) -> bool:
+        """Whether that very process is alive; numbers of processes are used again."""
+        with suppress(psutil.Error):
+            found = psutil.Process(self.process)
+            return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - self.started) < 5
+        return False
 
 
 class Jobs:
@@ -51,7 +52,7 @@ class Jobs:
 
     def __init__(self, project: Project):
         self.project = project
-        self._commands: dict[str, Command] = {}
+        self._children: list[subprocess.Popen[bytes]] = []  # of this server: awaited, so that none stays a zombie
 
     def start(self, kind: str, round: int) -> None:
         """Begin a command beside, with the model of a round where it needs one.
@@ -60,30 +61,67 @@ class Jobs:
             SettingError: there is no such kind, or one is running.
             DataError: nothing to train on, or no model yet.
         """
-        project = self.project
-        if (job := self._commands.get(kind)) and job.code is None:
-            raise SettingError(f"this is running already: histoproto {' '.join(job.arguments)}")
+        if (job := self._last(kind)) and job[1].running:
+            raise SettingError(f"this is running already: histoproto {' '.join(job[1].arguments)}")
         stamp = time.strftime("%Y%m%d-%H%M%S")
         if kind == "train":
-            data = project.folder / "exports" / stamp
-            project.export_labels(data, checks=True)
-            arguments = ["train", str(data), "--out", str(project.folder / "models" / stamp)]
+            data = self.project.folder / "exports" / stamp
+            self.project.export_labels(data, checks=True)
+            arguments = ["train", str(data), "--out", str(self.project.folder / "models" / stamp)]
         elif kind == "segment":
-            slides = [str(slide.path) for slide in project.store.slides()]
-            run = model_folder(project, round)
-            arguments = ["segment", str(run), *slides, "--out", str(project.folder / "maps" / f"{round:04d}")]
+            slides = [str(slide.path) for slide in self.project.store.slides()]
+            run = model_folder(self.project, round)
+            arguments = ["segment", str(run), *slides, "--out", str(self.project.folder / "maps" / f"{round:04d}")]
         else:
             raise SettingError(f"there is no job {kind!r}; there are train and segment")
-        self._commands[kind] = Command(arguments, project.folder / "logs" / f"{kind}-{stamp}.log")
+        self._begin(self.project.folder / "logs" / f"{kind}-{stamp}.json", arguments)
+
+    def _begin(self, file: Path, arguments: Sequence[str]) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "histoproto", *arguments]
+        with file.with_suffix(".log").open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-c", _WATCH, str(file.with_suffix(".code")), *command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._children.append(child)
+        with replace_atomically(file) as temporary:
+            content = {"arguments": list(arguments), "process": child.pid, "started": time.time()}
+            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def stop(self, kind: str) -> None:
-        """End a command as Ctrl-C would."""
-        if job := self._commands.get(kind):
-            job.stop()
+        """End a command as Ctrl-C would, so that it can be resumed."""
+        if (job := self._last(kind)) and job[1].running:
+            with suppress(OSError):
+                os.killpg(job[1].process, signal.SIGINT)
 
     def state(self) -> dict[str, Any]:
         """Of each kind: its exit code (None while it runs), its last words, and the command to repeat it by hand."""
-        return {
-            kind: {"code": job.code, "words": job.last_words(), "command": " ".join(["histoproto", *job.arguments])}
-            for kind, job in self._commands.items()
-        }
+        for child in self._children:
+            child.poll()
+        return {kind: _told(*job) for kind in ("train", "segment") if (job := self._last(kind))}
+
+    def _last(self, kind: str) -> tuple[Path, Job] | None:
+        for file in sorted((self.project.folder / "logs").glob(f"{kind}-*.json"), reverse=True):
+            with suppress(HistoProtoError):  # of another version, or damaged: as if it had not been
+                return file, read_json_as(file, Job)
+        return None
+
+
+def _told(file: Path, job: Job) -> dict[str, Any]:
+    code: int | None = None
+    if not job.running:
+        code = -1  # it was killed before it could say
+        with suppress(OSError, ValueError):
+            code = int(file.with_suffix(".code").read_text(encoding="utf-8"))
+    words = ""
+    with suppress(OSError):
+        words = file.with_suffix(".log").read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+    return {
+        "code": code,
+        "words": "\n".join(words.splitlines()[-6:]),
+        "command": " ".join(["histoproto", *job.arguments]),
+    }

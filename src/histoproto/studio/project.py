@@ -106,7 +106,8 @@ class Project:
         Raises:
             OutputError: something is in the way, or it cannot be written.
         """
-        refuse_if_filled(folder)
+        if folder.is_file() or (folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir())):
+            raise OutputError(f"{folder} is there already and no project; remove it or choose another --project")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-from filelock import FileLock, Timeout
 
-from histoproto.errors import OutputError, SettingError
-from histoproto.studio.project import PROJECT_FILE
+from histoproto.errors import SettingError
+from histoproto.lock import folder_lock
+from histoproto.studio.project import PROJECT_FILE, ProjectSettings
 from histoproto.studio.server import make_app
 from histoproto.studio.session import Session
 
@@ -21,7 +21,14 @@ DEMO_TISSUES_MPP = 1.0
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def serve(session: Session, host: str, port: int, told: Callable[[str], None], browser: bool = True) -> None:
+def serve(
+    session: Session,
+    host: str,
+    port: int,
+    told: Callable[[str], None],
+    browser: bool = True,
+    settings: ProjectSettings | None = None,
+) -> None:
     """Serve a project until Ctrl-C.
 
     Args:
@@ -30,22 +37,17 @@ def serve(session: Session, host: str, port: int, told: Callable[[str], None], b
         port: 0: any free one.
         told: called once with the whole address, token included.
         browser: open it in the browser.
+        settings: of a project that is not there yet; None: the page asks for them.
 
     Raises:
-        OutputError: another server has this project, or its folder cannot be written.
+        RunError: another server has this project; OutputError: its folder cannot be written.
         SettingError: the port is taken, or the host is not this machine's.
     """
-    session.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(session.folder.with_name(f".{session.folder.name}.studio.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(
-            f"the project {session.folder} is open in another studio; close that one, or open its address"
-        ) from None
-    try:
+    with folder_lock(session.folder):
         if (session.folder / PROJECT_FILE).is_file():
             session.begin()
+        elif settings:
+            session.begin(settings)
         listening = _listen(host, port)
         own = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
@@ -56,10 +58,10 @@ def serve(session: Session, host: str, port: int, told: Callable[[str], None], b
         told(address)
         if browser:
             threading.Timer(0.3, webbrowser.open, (address,)).start()
-        server.run(sockets=[listening])
-    finally:
-        session.end()
-        lock.release()
+        try:
+            server.run(sockets=[listening])
+        finally:
+            session.end()
 
 
 def _listen(host: str, port: int) -> socket.socket:
