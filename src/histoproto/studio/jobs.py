@@ -43,7 +43,8 @@ class Job:
         """Whether that very process is alive; numbers of processes are used again."""
         with suppress(psutil.Error):
             found = psutil.Process(self.process)
-            return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - self.started) < 5
+            alive = found.status() != psutil.STATUS_ZOMBIE
+            return bool(alive and abs(found.create_time() - self.started) < 5)
         return False
 
 
