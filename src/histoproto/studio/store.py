@@ -221,18 +221,8 @@ class Store:
         """
         self.tile(tile)
         with self._writing() as database:
-            return self._add(
-                database,
-                who,
-                tile,
-                verdict,
-                json.dumps(sorted(set(ticks)), ensure_ascii=False),
-                guess and json.dumps(guess, ensure_ascii=False),
-                round,
-                reason,
-                seconds,
-                None,
-            )
+            marks, said = _text(sorted(set(ticks))), guess and _text(guess)
+            return self._add(database, who, tile, verdict, marks, said, round, reason, seconds, None)
 
     @staticmethod
     def _add(database: sqlite3.Connection, *values: Any) -> int:
@@ -289,6 +279,10 @@ class Store:
 
 def _tile(row: sqlite3.Row) -> Tile:
     return Tile(row["id"], row["slide"], row["x"], row["y"], row["side"], bool(row["checks"]))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _label(row: sqlite3.Row) -> Label:
