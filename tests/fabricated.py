@@ -49,7 +49,7 @@ def fabricate(
         "tissues": {name: {"iou": float(iou)} for name, iou in zip(TISSUES.names, found.iou, strict=True)},
         "groups": {name: matrix.tolist() for name, matrix in regions.items()},
     }
-    other = {"scores": {"miou": oracle}}
+    other = {"scores": {"miou": oracle}, "protocol": how, "groups": honest["groups"]}
     (run / "metrics.json").write_text(json.dumps({"honest": {"test": honest}, "told": {"test": other}}))
     (run / "prototypes.json").write_text(json.dumps(prototypes or {"from": None}))
     record = {"seconds": 120.0, "parameters": 3_200_000, "epochs": chosen.training.epochs or 6, **record}

@@ -18,6 +18,7 @@ from histoproto.documents.yaml_file import parse_yaml, read_yaml
 from histoproto.errors import SettingError, shown
 
 Architecture = Literal["prototypes", "prototypes+decoder", "linear", "segmentation"]
+Tuning = Literal["full", "frozen"]
 
 
 class _Group(BaseModel):
@@ -61,6 +62,9 @@ class ModelSettings(_Group):
     merge: Literal["mean", "softmax", "logsumexp"] = "softmax"
     """How a tissue's K maps become one in training (the paper: mean). At inference it is always the softmax-weighted
     sum, except for `logsumexp`."""
+    neck: bool = False
+    """Standardise the encoder's features and adapt them by a residual 1×1 convolution per scale before the head; the
+    tuning decides."""
     pooling: Literal["mean", "logsumexp", "topk"] = "topk"
     """How a map becomes the image's class logit: mean (the paper), log of the mean of exp, mean of the top 25 %."""
 
@@ -99,6 +103,11 @@ class LossSettings(_Group):
 class TrainingSettings(_Group):
     """Optimisation and hardware."""
 
+    tuning: Tuning = "full"
+    """`full`: the encoder learns with the head. `frozen`: the head alone, on features that are computed once and kept
+    (`histoproto features`): seconds in place of minutes."""
+    views: Count = 4
+    """Augmented views of each patch that features are kept of, with a frozen encoder; the first is the patch itself."""
     epochs: Count | None = None
     """Times that every patch is seen; None: 6, or with few patches as many as it takes for about 350 steps."""
     batch_size: Annotated[Count, Field(le=65536)] = 16
@@ -163,6 +172,12 @@ class Settings(_Group):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+TUNED: dict[Tuning, dict[str, dict[str, Any]]] = {
+    "full": {},
+    "frozen": {"training": {"batch_size": 32, "learning_rate": 3e-3, "prototype_learning_rate": 3e-3}},
+}
+"""By tuning: the settings it starts from where they are not the general ones."""
+
 Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By method: the settings it starts from where they are not the general ones, `{group: {key: value}}`."""
 
@@ -202,10 +217,16 @@ def load_settings(
             if not isinstance(place, dict):
                 raise SettingError(f"--set {override!r}: {group!r} is no group of settings")
         place[last] = value
-    for group, values in (presets or {}).get(str(content.get("method", Settings().method)), {}).items():
-        given = content.setdefault(group, {})
-        if isinstance(given, dict):  # anything else is refused below
-            content[group] = {**values, **given}
+    training = content.get("training")
+    tuning = training.get("tuning") if isinstance(training, dict) else None
+    for starts in (
+        (presets or {}).get(str(content.get("method", Settings().method)), {}),
+        TUNED.get(tuning or TrainingSettings().tuning, {}),
+    ):
+        for group, values in starts.items():
+            given = content.setdefault(group, {})
+            if isinstance(given, dict):  # anything else is refused below
+                content[group] = {**values, **given}
     return _validated(content)
 
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from histoproto.compare.bootstrap import difference_of_miou, differences, mean_iou
+from histoproto.compare.folds import read_results
 from histoproto.compare.plan import Plan
-from histoproto.compare.results import read_results
 from histoproto.evaluation.confusion import scores
 
 RNG = np.random.default_rng(0)

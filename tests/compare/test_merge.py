@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fabricated import fabricate, random_matrices
+from histoproto.compare.folds import read_results
 from histoproto.compare.merge import merge, merged_markdown
 from histoproto.compare.plan import Plan, Variant
-from histoproto.compare.results import read_results
 from histoproto.compare.table import compare
 from histoproto.errors import RunError
 

@@ -16,6 +16,7 @@ from histoproto.cli.demo import demo
 from histoproto.cli.doctor import doctor
 from histoproto.cli.evaluate import evaluate
 from histoproto.cli.export import export
+from histoproto.cli.features import features
 from histoproto.cli.predict import predict
 from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
@@ -53,5 +54,5 @@ def _options(
 
 register(app, "demo", demo)
 app.add_typer(data.app, name="data")
-for command in (studio, train, evaluate, predict, segment, compare, prototypes, report, export, doctor):
+for command in (studio, train, evaluate, predict, segment, compare, prototypes, features, report, export, doctor):
     register(app, command.__name__, command)

@@ -32,6 +32,10 @@ def compare(
         str, typer.Option(metavar="METHODS", help="Methods that get one more row, with a second stage; or `all`.")
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, … of each row.")] = 3,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Cross-validate: test each group of the training part once, in so many folds; 0: no."),
+    ] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML, for all rows.")] = None,
     overrides: Annotated[
@@ -62,11 +66,11 @@ def compare(
         asked = make_rows(_names(methods), rows or [], _names(second_stage), config, overrides or [])
         # `kill` stops a comparison as Ctrl-C does: with its children, each of which goes on the next time.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        failed = complete(Plan.make(data, asked, seeds, reference), out, jobs, paper, typer.echo)
+        failed = complete(Plan.make(data, asked, seeds, reference, folds), out, jobs, paper, typer.echo)
     found = write_table(read_plan(out), out)
     Console().print(_short(found))
     typer.echo(f"written: {out / 'comparison.md'}, comparison.csv")
-    if found.results:
+    if found.results and not found.plan.folds:  # a page shows one model at work
         typer.echo(f"written: {write_page(replace(found.plan, data=data), out, pictures)}")
     if failed:
         logs = ", ".join(str(task.log) for task in failed)

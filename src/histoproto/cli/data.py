@@ -94,11 +94,8 @@ def cut(
     }
     if sum(given is not None for given in (split, groups, group_regex)) > 1:
         raise SettingError("say once where the regions go: --split, or --groups, or --group-regex")
-    if by_group != any(shares.values()):
-        raise SettingError(
-            "a split by group takes --groups or --group-regex, and --val-groups, --test-groups, --val-fraction or "
-            "--test-fraction"
-        )
+    if any(shares.values()) and not by_group:
+        raise SettingError("a split by group needs --groups or --group-regex, which tell the group of each region")
     side = split_named(split or "train")
     if side is None:
         raise SettingError(f"--split is train, val or test, found {split!r}")

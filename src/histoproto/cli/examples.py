@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "histoproto compare DATA --out OUT --table-only",
     ),
     "prototypes": ("histoproto prototypes RUN DATA --out OUT",),
+    "features": ("histoproto features", "histoproto features --clear"),
     "report": ("histoproto report RUN", "histoproto report RUN DATA"),
     "export": ("histoproto export RUN --out OUT", "histoproto export RUN --out OUT --format torch-export"),
     "doctor": ("histoproto doctor",),

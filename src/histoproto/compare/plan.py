@@ -12,6 +12,7 @@ from typing import Any
 
 from histoproto.config import load_settings
 from histoproto.data.fingerprint import fingerprint
+from histoproto.data.groups import Split
 from histoproto.data.layouts import open_data
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, SettingError
@@ -77,9 +78,10 @@ class Variant:
         own = [f"method={json.dumps(self.method)}", *self.settings]
         return self.second_stage or load_settings(overrides=own, presets=PRESETS).training.second_stage
 
-    def run(self, out: Path, seed: int) -> Path:
-        """Its run folder for a seed."""
-        return out / self.folder / f"seed-{seed}"
+    def run(self, out: Path, seed: int, fold: int | None = None) -> Path:
+        """Its run folder for a seed and, in cross-validation, a fold."""
+        folder = out / self.folder / f"seed-{seed}"
+        return folder if fold is None else folder / f"fold-{fold}"
 
 
 def make_rows(
@@ -138,6 +140,8 @@ class Plan:
         variants: the rows, in order; at least one.
         seeds: number of seeds, 0 … seeds − 1.
         reference: the label that the others are compared with.
+        folds: of a cross-validation over the groups of the training part, each of which is then tested once; 0: the
+            training part is trained on, the test part tested.
     """
 
     data: Path
@@ -145,9 +149,10 @@ class Plan:
     variants: tuple[Variant, ...]
     seeds: int
     reference: str
+    folds: int = 0
 
     @classmethod
-    def make(cls, data: Path, variants: Iterable[Variant], seeds: int, reference: str = "lpd") -> Plan:
+    def make(cls, data: Path, variants: Iterable[Variant], seeds: int, reference: str = "lpd", folds: int = 0) -> Plan:
         """A plan for a data folder; without the reference among the rows, the first of them is it.
 
         Raises:
@@ -160,8 +165,10 @@ class Plan:
         if double or not all(folders):
             raise SettingError(f"every row needs a name of its own, found {', '.join(double) or 'an empty one'}")
         folder = open_data(data)
-        prints = {split: fingerprint(folder.split(split)) for split in ("train", "test")}
-        return cls(data, prints, rows, seeds, reference if reference in [r.label for r in rows] else rows[0].label)
+        splits: tuple[Split, ...] = ("train",) if folds else ("train", "test")
+        prints: dict[str, str] = {split: fingerprint(folder.split(split)) for split in splits}
+        known = reference if reference in [row.label for row in rows] else rows[0].label
+        return cls(data, prints, rows, seeds, known, folds)
 
     def added_to(self, out: Path) -> Plan:
         """This plan with the rows that `out` already compares, which come first and stay as they are.
@@ -176,6 +183,8 @@ class Plan:
             raise RunError(
                 f"{out} compares methods on other patches ({former.data}) than those of {self.data}; give another --out"
             )
+        if former.folds != self.folds:
+            raise RunError(f"{out} has {former.folds or 'no'} folds, not {self.folds or 'none'}; give another --out")
         known = {row.label: row for row in former.variants}
         for row in self.variants:
             if known.setdefault(row.label, row) != row:

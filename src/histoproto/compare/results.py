@@ -80,18 +80,13 @@ class RunResult:
         return (self.folder / FIRST_STAGE).is_dir()
 
 
-def read_results(plan: Plan, out: Path) -> list[RunResult]:
-    """All finished runs of a comparison, by row and seed; those that are missing or stopped are left out."""
-    found = (read_run(variant, seed, variant.run(out, seed)) for variant in plan.variants for seed in range(plan.seeds))
-    return [result for result in found if result is not None]
-
-
 def is_finished(variant: Variant, seed: int, run: Path, plan: Plan, paper: bool) -> bool:
     """Whether nothing is left to do for a run: it is trained, and measured on the plan's patches."""
     found = read_run(variant, seed, run)
     return (
         found is not None
-        and found.alike["test patches"] == plan.fingerprints["test"]
+        # A fold has a folder of its own, which nobody changes.
+        and (plan.folds > 0 or found.alike["test patches"] == plan.fingerprints["test"])
         and found.values.keys() >= {"oracle_miou", *(["paper_miou"] if paper else [])}
     )
 
@@ -114,7 +109,7 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
         **honest["scores"],
         **{f"iou {name}": scores["iou"] for name, scores in honest["tissues"].items()},
         "map": honest["classifier"]["mean_average_precision"],
-        **{f"{key}_miou": metrics[name]["scores"]["miou"] for key, name in _OTHERS.items() if name in metrics},
+        **{f"{key}_miou": metrics[name]["scores"]["miou"] for key, name in OTHERS.items() if name in metrics},
         **{key: prototypes.get(key) for key in ("coverage", "overlap", "effective", "purity")},
         **{key: record.get(key) for key in ("seconds", "processor_seconds", "parameters", "peak_memory_mib")},
     }
@@ -137,7 +132,8 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     )
 
 
-_OTHERS = {"oracle": ORACLE, "paper": "paper"}
+OTHERS = {"oracle": ORACLE, "paper": "paper"}
+"""By key: protocols beside the honest one whose mIoU is a figure."""
 
 
 def columns_of(results: list[RunResult]) -> list[Column]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 
+from histoproto.compare.folds import fold_data
 from histoproto.compare.plan import Plan, Variant
 from histoproto.compare.work import Job
 
@@ -26,6 +27,9 @@ class Task:
     seed: int
     run: Path
     first: Path | None = None
+    fold: int | None = None
+    data: Path | None = None
+    """That of its fold; None: that of the comparison."""
 
     @property
     def log(self) -> Path:
@@ -35,7 +39,7 @@ class Task:
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.variant.label}, seed {self.seed}"
+        return f"{self.variant.label}, seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
 
 
 @dataclass
@@ -97,7 +101,7 @@ class Runner:
         if self._stopped.is_set():
             return -signal.SIGTERM
         first = None if task.first is None else str(task.first)
-        job = Job(str(self.data), str(task.run), tuple(self._options(task)), self.paper, first)
+        job = Job(str(task.data or self.data), str(task.run), tuple(self._options(task)), self.paper, first)
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "histoproto.compare.work", json.dumps(asdict(job))]
@@ -133,11 +137,13 @@ def plan_tasks(plan: Plan, out: Path, variants: Sequence[Variant] | None = None)
 
     A row that is another with a second stage comes after it and begins with what it has trained.
     """
+    folds: list[tuple[int | None, Path | None]] = [(fold, fold_data(out, fold)) for fold in range(plan.folds)]
     rows = sorted(variants or plan.variants, key=lambda row: row.second_stage)
     return [
-        Task(row, seed, row.run(out, seed), first.run(out, seed) if first else None)
+        Task(row, seed, row.run(out, seed, fold), first.run(out, seed, fold) if first else None, fold, data)
         for seed in range(plan.seeds)
         for row in rows
+        for fold, data in folds or [(None, None)]
         for first in [_without_second_stage(row, rows)]
     ]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from histoproto.compare.folds import write_folds
 from histoproto.compare.plan import Plan, read_plan
-from histoproto.compare.results import is_finished
+from histoproto.compare.results import is_finished, read_run
 from histoproto.compare.runner import Runner, Task, plan_tasks
 from histoproto.compare.table import write_table
 
@@ -30,10 +31,14 @@ def complete(
         RunError: `out` compares something else, see `Plan.added_to`.
     """
     plan.added_to(out).write(out)
+    if plan.folds:
+        write_folds(plan, out)
 
     def finished(task: Task) -> str:
-        found = write_table(read_plan(out), out)
-        own = next(result.values for result in found.results if result.folder == task.run)
+        write_table(read_plan(out), out)
+        run = read_run(task.variant, task.seed, task.run)
+        assert run is not None
+        own = run.values
         return f"mIoU {100 * own['miou']:.1f} %, trained in {own['seconds'] / 60:.1f} min"
 
     tasks = plan_tasks(plan, out)

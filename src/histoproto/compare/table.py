@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from histoproto.compare.bootstrap import DRAWS, Difference, differences
+from histoproto.compare.folds import read_results
 from histoproto.compare.plan import Plan
-from histoproto.compare.results import Column, RunResult, columns_of, read_results, unlike
+from histoproto.compare.results import Column, RunResult, columns_of, unlike
 from histoproto.documents.tables import write_table as write_csv
 from histoproto.files import replace_atomically
 

@@ -23,6 +23,7 @@ from histoproto.files import replace_atomically
 if TYPE_CHECKING:
     from torch import nn
 
+    from histoproto.model.network import Network
     from histoproto.model.saving import ModelCard
 
 # What needs torch is imported where it is used: while a job trains or waits, it should take no memory.
@@ -92,6 +93,7 @@ def measure(run: Path, data: Path, paper: bool = False) -> None:
     from histoproto.data.fingerprint import fingerprint
     from histoproto.data.layouts import open_data
     from histoproto.evaluation.protocols import PROTOCOLS, Protocol, evaluate, load_metrics
+    from histoproto.inference.segmenter import Segmenter
 
     patches = open_data(data).split("test")
     wanted, print_ = [Protocol(), Protocol(labels="oracle")], fingerprint(patches)
@@ -104,10 +106,23 @@ def measure(run: Path, data: Path, paper: bool = False) -> None:
         if "groups" not in (known := found.get(protocol.name, {})) or known["data"]["fingerprint"] != print_
     ]
     if missing:
-        evaluate(run, data, missing, groups=True)
+        evaluate(run, data, missing, groups=True, segmenter=Segmenter(*_load(run)))
     if not (run / PROTOTYPES_FILE).is_file():
         with replace_atomically(run / PROTOTYPES_FILE) as temporary:
             temporary.write_text(json.dumps(measure_prototypes(run, data), indent=2), encoding="utf-8")
+
+
+def _load(run: Path) -> tuple[Network, ModelCard]:
+    """The model of a run; where its encoder was frozen, it looks features up that are kept."""
+    from histoproto.config import load_settings
+    from histoproto.features.stored import use_stored_features
+    from histoproto.model.rewriting import fold_normalisation
+    from histoproto.model.saving import load_model
+
+    network, card = load_model(run)
+    if load_settings(run / CONFIG_FILE).training.tuning == "frozen":
+        return use_stored_features(network, card.model.encoder, card.patch_size), card
+    return fold_normalisation(network), card
 
 
 def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
@@ -117,7 +132,6 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
     """
     from histoproto.data.layouts import open_data
     from histoproto.model.network import HasPrototypes
-    from histoproto.model.saving import load_model
     from histoproto.report.prototypes import collect_maps
     from histoproto.report.prototypes import measure as scores_of
 
@@ -125,8 +139,8 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
     for source in (run, run / FIRST_STAGE):
         if not (source / CARD_FILE).is_file():
             continue
-        loaded: tuple[nn.Module, ModelCard] = load_model(source)
-        network, card = loaded
+        network: nn.Module
+        network, card = _load(source)
         if not isinstance(network, HasPrototypes):
             continue
         found = collect_maps(network, card, folder.split("test"), folder.tissues, VIEWS)

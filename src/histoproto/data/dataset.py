@@ -39,6 +39,8 @@ class Sample(TypedDict, total=False):
     """3×S×S RGB in [0, 1], put together from several patches; see `histoproto.data.mosaic`."""
     mosaic_mask: Tensor
     """S×S label map of the mosaic."""
+    features: Sequence[Tensor]
+    """C_s×H_s×W_s of an encoder that is frozen, for scales 2, 3, 4; then `image` is there only if it is needed."""
     known: Tensor
     """S×S label map of an image that is itself a mosaic, −1 throughout one that is a patch."""
 
@@ -105,6 +107,10 @@ class PatchDataset(Dataset[Sample]):
             labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
             sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
         return sample
+
+    def plain(self) -> PatchDataset:
+        """The same patches as they are."""
+        return PatchDataset(self.patches, self.size)
 
     def teacher_features(self) -> NDArray[np.float16]:
         """Those of all patches as they are, N×D×h×w, on disk."""

@@ -116,6 +116,7 @@ def evaluate(
     device: str = "auto",
     groups: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    segmenter: Segmenter | None = None,
 ) -> dict[str, Result]:
     """Measure a trained model on masked patches and add the results to RUN/metrics.json.
 
@@ -126,6 +127,7 @@ def evaluate(
         split: `train`, `val` or `test`; every patch of it needs a mask.
         device: see `Segmenter`.
         groups: also keep a confusion matrix per region, for intervals by bootstrap over regions.
+        segmenter: the model of the run, where it is loaded already.
         progress: called with protocol, patches done and patches in all.
 
     Returns:
@@ -140,7 +142,7 @@ def evaluate(
     >>> results["honest"]["scores"]["miou"]  # doctest: +SKIP
     """
     chosen = [find_protocol(protocol) for protocol in protocols]
-    segmenter = Segmenter.load(run, device)
+    segmenter = segmenter or Segmenter.load(run, device)
     load_metrics(run)  # a damaged file is better found before than after the work
     folder = open_data(data)
     patches = folder.split(split)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import PatchDataset, Sample
 from histoproto.losses.classification import balancing_weights, classification_loss
-from histoproto.model.network import Network, build_network
+from histoproto.model.network import EncodedNetwork, build_network
 from histoproto.model.teachers import Teacher
 
 
@@ -24,6 +24,8 @@ class Method(nn.Module):
         preset: settings that the method starts from in place of the general defaults, `{group: {key: value}}`.
         extras: what a batch holds besides images and image labels: `mosaics`, or `masks`, the pixel labels of the
             training patches.
+        from_features: whether its losses are made of `features` and not of images, so that its encoder may be frozen.
+        sees_images: whether they look at `batch["image"]` beside.
         replaced: part of the patches of each batch, its end, in whose place there are mosaics; see `MixedDataset`.
 
     Attributes:
@@ -37,8 +39,10 @@ class Method(nn.Module):
     architecture: ClassVar[Architecture]
     preset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extras: ClassVar[frozenset[Literal["mosaics", "masks"]]] = frozenset()
+    from_features: ClassVar[bool] = False
+    sees_images: ClassVar[bool] = False
     replaced: ClassVar[float] = 0.0
-    network: Network
+    network: EncodedNetwork
     balance: Tensor
 
     def __init__(self, settings: Settings, frequency: Tensor):
@@ -58,13 +62,17 @@ class Method(nn.Module):
         """Losses of one batch.
 
         Args:
-            batch: image B×3×S×S, labels B×C, teacher B×D×h×w if `cached_teacher` is set, `known` B×S×S if
-                patches are `replaced`, and the `extras`.
+            batch: image B×3×S×S or `features` (see `features_of`), labels B×C, teacher B×D×h×w if `cached_teacher` is
+                set, `known` B×S×S if patches are `replaced`, and the `extras`.
             progress: part of the training steps done, in [0, 1).
 
         Returns:
             Scalars by name; `total` is what is minimised, the others are logged.
         """
+
+    def features(self, batch: Sample) -> Sequence[Tensor]:
+        """What the head learns from; see `features_of`."""
+        return features_of(self.network, batch)
 
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The balanced classification loss of image logits of a single scale, B×C, against labels, B×C."""
@@ -74,3 +82,13 @@ class Method(nn.Module):
         """Parameter groups for AdamW, each with its `lr`; all alike unless a method says otherwise."""
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         return [{"params": trained, "lr": self.settings.training.learning_rate}]
+
+
+def features_of(network: EncodedNetwork, batch: Sample) -> Sequence[Tensor]:
+    """Features of a batch for the network's head, B×C_s×H_s×W_s per scale: of its images or, where the encoder is
+    frozen, those that were kept."""
+    if "features" in batch:
+        kept = [scale.contiguous(memory_format=torch.channels_last) for scale in batch["features"]]
+        found: Sequence[Tensor] = network.neck(kept)
+        return found
+    return network.features(batch["image"])

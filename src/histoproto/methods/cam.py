@@ -18,10 +18,11 @@ class CAM(Method):
     """Classification loss alone, on the last scale."""
 
     architecture = "linear"
+    from_features = True
     preset: ClassVar = {"model": {"pooling": "mean"}}
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`."""
-        logits = self.network.class_maps(batch["image"]).logits
+        logits = self.network.head(self.features(batch)).logits
         loss = self.classification(logits, batch["labels"])
         return {"classification": loss, "total": loss}

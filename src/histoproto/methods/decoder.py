@@ -17,13 +17,14 @@ from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.pixel import pixel_loss, pseudo_mask
 from histoproto.methods.lpd import LPD
-from histoproto.model.network import Activations, ClassMaps, DecodedPrototypeNetwork
+from histoproto.model.network import ClassMaps, DecodedPrototypeNetwork
 
 
 class LPDWithDecoder(LPD):
     """L = LPD's + λ · (classification loss of the decoder + pixel loss after the warm-up), λ = `loss.decoder`."""
 
     architecture = "prototypes+decoder"
+    sees_images = True
     network: DecodedPrototypeNetwork
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
@@ -31,11 +32,12 @@ class LPDWithDecoder(LPD):
         image, settings, weights = batch["image"], self.settings.loss, self.settings.inference.fusion_weights
         patches = len(image) - _count_mosaics(batch)
         real = Sample(**{name: value[:patches] for name, value in batch.items()})  # type: ignore[typeddict-item, index]
-        out: Activations = self.network(image)
+        features = self.features(batch)
+        out = self.network.activations(features)
         shown = out.first(patches)
         losses = self.losses_of(shown, real, progress)
         total = losses.pop("total")
-        decoded: ClassMaps = self.network.decoder(out.features)
+        decoded: ClassMaps = self.network.decoder(features)
         own = self.classification(decoded.logits[:patches], real["labels"])
         with torch.no_grad():
             fused = fuse_scales(shown.merged, (image.shape[-2], image.shape[-1]), weights, "raw")
@@ -56,6 +58,7 @@ class LPDWithDecoderAndMosaics(LPDWithDecoder):
     """
 
     replaced = 1 / 3
+    from_features = False
 
 
 def _count_mosaics(batch: Sample) -> int:

@@ -25,6 +25,7 @@ class LPD(Method):
     """L = L_cls + lambda_div · L_div + lambda_sim · L_sim; L_cls alone during the warm-up."""
 
     architecture: ClassVar[Architecture] = "prototypes"
+    from_features = True
     network: PrototypeNetwork
 
     def __init__(self, settings: Settings, frequency: Tensor):
@@ -51,7 +52,7 @@ class LPD(Method):
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: classification, diversity, similarity and total."""
-        return self.losses_of(self.network(batch["image"]), batch, progress)
+        return self.losses_of(self.network.activations(self.features(batch)), batch, progress)
 
     def losses_of(self, out: Activations, batch: Sample, progress: float) -> dict[str, Tensor]:
         """The losses of what the network makes of the batch."""

@@ -19,6 +19,7 @@ class Mosaic(Supervised):
     """Pixel loss on mosaics; the classifier learns from real patches."""
 
     extras = frozenset({"mosaics"})
+    from_features = False
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: pixels, classification and total."""
@@ -37,6 +38,7 @@ class LPDWithMosaics(LPD):
     """LPD, whose fused class activation maps must also be right at each pixel of a mosaic."""
 
     extras = frozenset({"mosaics"})
+    from_features = False
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: those of LPD and pixels."""

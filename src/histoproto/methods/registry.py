@@ -91,8 +91,9 @@ def method_class(settings: Settings) -> type[Method]:
 
 
 def resolve(settings: Settings) -> Settings:
-    """The settings with the architecture of their method; see `method_class`."""
-    model = settings.model.model_copy(update={"architecture": method_class(settings).architecture})
+    """The settings with the architecture of their method (see `method_class`), and the neck that their tuning needs."""
+    own = {"architecture": method_class(settings).architecture, "neck": settings.training.tuning != "full"}
+    model = settings.model.model_copy(update=own)
     return settings.model_copy(update={"model": model})
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from histoproto.config import ModelSettings
 from histoproto.model.encoder import Encoder
 from histoproto.model.encoders import build_encoder
+from histoproto.model.neck import Neck
 from histoproto.model.prototypes import Merge, PrototypeBank, cosine_maps, merge_prototypes, pool_maps
 
 
@@ -25,17 +26,42 @@ class ClassMaps(NamedTuple):
 
 
 class Network(nn.Module):
-    """What every method trains. Takes RGB B×3×H×W in [0, 1]; normalisation is inside.
-
-    Attributes:
-        encoder: the feature maps that everything else is made of.
-    """
-
-    encoder: Encoder
+    """What inference needs. Takes RGB B×3×H×W in [0, 1]; normalisation is inside."""
 
     @abstractmethod
     def class_maps(self, x: Tensor) -> ClassMaps:
         """Class maps and logits for inference."""
+
+
+class EncodedNetwork(Network):
+    """What every method trains: an encoder, and a head on its features.
+
+    Attributes:
+        encoder: the feature maps that everything else is made of.
+        neck: what stands between them and the head; with `settings.neck` a `Neck`, else nothing.
+    """
+
+    encoder: Encoder
+    neck: nn.Module
+
+    def __init__(self, settings: ModelSettings):
+        super().__init__()
+        self.settings = settings
+        self.encoder = build_encoder(settings.encoder, settings.weights)
+        self.neck = Neck(self.encoder.channels) if settings.neck else nn.Identity()
+
+    def features(self, x: Tensor) -> Sequence[Tensor]:
+        """Features of images for the head: scales 2, 3, 4, each B×C_s×H_s×W_s."""
+        found: Sequence[Tensor] = self.neck(self.encoder(x))
+        return found
+
+    def class_maps(self, x: Tensor) -> ClassMaps:
+        """See `Network.class_maps`."""
+        return self.head(self.features(x))
+
+    @abstractmethod
+    def head(self, features: Sequence[Tensor]) -> ClassMaps:
+        """Class maps and logits for inference, of `features`."""
 
 
 @runtime_checkable
@@ -65,7 +91,7 @@ class Activations(NamedTuple):
         return Activations(*(tuple(each[:count] for each in scales) for scales in self))
 
 
-class PrototypeNetwork(Network):
+class PrototypeNetwork(EncodedNetwork):
     """Encoder and prototype bank (LPD).
 
     Args:
@@ -74,41 +100,42 @@ class PrototypeNetwork(Network):
     """
 
     def __init__(self, settings: ModelSettings, tissues: int):
-        super().__init__()
-        self.settings = settings
-        self.encoder = build_encoder(settings.encoder, settings.weights)
+        super().__init__(settings)
         self.bank = PrototypeBank(tissues, settings.prototypes, settings.dimension, self.encoder.channels)
 
     def forward(self, x: Tensor) -> Activations:
-        """All that the losses need; merged and pooled as the settings say for training."""
-        features = self.encoder(x)
+        """All that the losses need, of images."""
+        return self.activations(self.features(x))
+
+    def activations(self, features: Sequence[Tensor]) -> Activations:
+        """All that the losses need, of `features`; merged and pooled as the settings say for training."""
         cosines = tuple(cosine_maps(f, p) for f, p in zip(features, self.bank.project(), strict=True))
         maps = tuple(scale * c for scale, c in zip(self.bank.scales(), cosines, strict=True))
         merged = tuple(merge_prototypes(a, self.settings.merge) for a in maps)
         logits = tuple(pool_maps(m, self.settings.pooling) for m in merged)
-        return Activations(cosines, maps, merged, logits, features)
+        return Activations(cosines, maps, merged, logits, tuple(features))
 
-    def class_maps(self, x: Tensor) -> ClassMaps:
+    def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Class activation maps and logits for inference.
 
         The maps are merged by the softmax-weighted sum even if training took the mean (the paper's inference); the
         logits are those of scale 4, pooled as in training.
         """
-        out = self(x)
+        out = self.activations(features)
         merge: Merge = "logsumexp" if self.settings.merge == "logsumexp" else "softmax"
         return ClassMaps(tuple(merge_prototypes(a, merge) for a in out.maps), out.logits[-1])
 
     @torch.no_grad()
     def prototype_maps(self, x: Tensor) -> Tensor:
         """Activation maps of the single prototypes at scale 4: B×C×K×H_4×W_4 (cosines times tau)."""
-        return self.last_maps(self.encoder(x))
+        return self.last_maps(self.features(x))
 
     def last_maps(self, features: Sequence[Tensor]) -> Tensor:
         """A_4 alone, of the features of all scales: B×C×K×H_4×W_4."""
         return self.bank.scales()[-1] * cosine_maps(features[-1], self.bank.project()[-1])
 
 
-class LinearNetwork(Network):
+class LinearNetwork(EncodedNetwork):
     """Encoder and a linear classifier at each location of the last scale: plain class activation maps.
 
     The logit of a tissue is its pooled map; with mean pooling that equals a linear classifier on the pooled features,
@@ -116,14 +143,12 @@ class LinearNetwork(Network):
     """
 
     def __init__(self, settings: ModelSettings, tissues: int):
-        super().__init__()
-        self.settings = settings
-        self.encoder = build_encoder(settings.encoder, settings.weights)
+        super().__init__(settings)
         self.classifier = nn.Conv2d(self.encoder.channels[-1], tissues, 1)
 
-    def class_maps(self, x: Tensor) -> ClassMaps:
+    def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Class activation maps of scale 4 and their pooled logits, alike in training and inference."""
-        maps = self.classifier(self.encoder(x)[-1])
+        maps = self.classifier(features[-1])
         return ClassMaps((maps,), pool_maps(maps, self.settings.pooling))
 
 
@@ -164,17 +189,16 @@ class Decoder(nn.Module):
         return ClassMaps((maps,), pool_maps(log_odds(maps), "logsumexp"))
 
 
-class SegmentationNetwork(Network):
+class SegmentationNetwork(EncodedNetwork):
     """Encoder and decoder, for training with pixel labels (true, pseudo or synthetic)."""
 
     def __init__(self, settings: ModelSettings, tissues: int):
-        super().__init__()
-        self.encoder = build_encoder(settings.encoder, settings.weights)
+        super().__init__(settings)
         self.decoder = Decoder(self.encoder.channels, tissues)
 
-    def class_maps(self, x: Tensor) -> ClassMaps:
+    def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """See `Decoder.forward`."""
-        found: ClassMaps = self.decoder(self.encoder(x))
+        found: ClassMaps = self.decoder(features)
         return found
 
 
@@ -185,9 +209,8 @@ class DecodedPrototypeNetwork(PrototypeNetwork):
         super().__init__(settings, tissues)
         self.decoder = Decoder(self.encoder.channels, tissues)
 
-    def class_maps(self, x: Tensor) -> ClassMaps:
+    def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Pixel logits of the decoder, B×C×H_2×W_2, and the mean of its image logits and the prototypes'."""
-        features = self.encoder(x)
         decoded: ClassMaps = self.decoder(features)
         logits = pool_maps(merge_prototypes(self.last_maps(features), self.settings.merge), self.settings.pooling)
         return ClassMaps(decoded.maps, (decoded.logits + logits) / 2)
@@ -213,7 +236,7 @@ _NETWORKS: dict[str, type[PrototypeNetwork | LinearNetwork | SegmentationNetwork
 }
 
 
-def build_network(settings: ModelSettings, tissues: int) -> Network:
+def build_network(settings: ModelSettings, tissues: int) -> EncodedNetwork:
     """The network that `settings.architecture` names, for C = `tissues`.
 
     Raises:

@@ -55,9 +55,11 @@ def cosine_maps(features: Tensor, prototypes: Tensor) -> Tensor:
     """
     # In single precision, as torch's own lower bound of 1e-12 is 0 in half; and with a higher bound, as the gradient at
     # a zero vector is its inverse and must not overflow.
-    features = F.normalize(features.float(), dim=1, eps=LEAST_NORM)
+    features = features.float()
     prototypes = F.normalize(prototypes.float(), dim=-1, eps=LEAST_NORM)
-    return torch.einsum("bdhw,ckd->bckhw", features, prototypes)
+    # Divided after the product: there are fewer prototypes than dimensions.
+    length: Tensor = torch.linalg.vector_norm(features, dim=1).clamp(min=LEAST_NORM)
+    return torch.einsum("bdhw,ckd->bckhw", features, prototypes) / length[:, None, None]
 
 
 def merge_prototypes(maps: Tensor, merge: Merge) -> Tensor:

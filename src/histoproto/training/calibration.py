@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
 from histoproto.data.dataset import PatchDataset
-from histoproto.model.network import Network
+from histoproto.methods.base import features_of
+from histoproto.model.network import EncodedNetwork
 
 TRAINING_WEIGHT = 0.3
 """Weight of a training patch beside a held-out one: the network has fitted it, but without any of them a tissue that
@@ -43,7 +45,9 @@ def best_f1_threshold(logits: NDArray[np.float64], labels: NDArray[np.bool_], we
 
 
 @torch.inference_mode()
-def calibrate_thresholds(network: Network, training: PatchDataset, held_out: PatchDataset | None) -> tuple[float, ...]:
+def calibrate_thresholds(
+    network: EncodedNetwork, training: PatchDataset, held_out: PatchDataset | None
+) -> tuple[float, ...]:
     """The threshold of each tissue for a trained network.
 
     Args:
@@ -58,7 +62,8 @@ def calibrate_thresholds(network: Network, training: PatchDataset, held_out: Pat
     network.eval()
     for dataset, weight in parts:
         for batch in DataLoader(dataset, batch_size=64):
-            logits.append(network.class_maps(batch["image"].to(device)).logits.float().cpu())
+            features = features_of(network, move_data_to_device(batch, device))
+            logits.append(network.head(features).logits.float().cpu())
             labels.append(batch["labels"])
             weights.append(torch.full((len(batch["labels"]),), weight))
     z, y, w = (torch.cat(part).double().numpy() for part in (logits, labels, weights))

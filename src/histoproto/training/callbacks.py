@@ -75,9 +75,8 @@ class Checkpoints(lightning.Callback):
             self.bar = max(self.bar, score - error)
             self.best = {"score": score, "step": trainer.global_step}
             if trainer.is_global_zero:
-                state = {k: v.detach().cpu().contiguous() for k, v in module.final_network.state_dict().items()}
                 with replace_atomically(self.best_path, lasting=True) as temporary:
-                    save_file(state, temporary)
+                    save_file(module.state_to_keep(), temporary)
         self._save(trainer)
 
     def _save(self, trainer: Any) -> None:

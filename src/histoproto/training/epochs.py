@@ -6,7 +6,8 @@ import math
 
 from histoproto.config import TrainingSettings
 
-LEAST_EPOCHS, LEAST_STEPS = 6, 350
+LEAST_EPOCHS = 6
+LEAST_STEPS = {"full": 350, "frozen": 400}
 
 
 def count_epochs(training: TrainingSettings, patches: int) -> int:
@@ -14,7 +15,9 @@ def count_epochs(training: TrainingSettings, patches: int) -> int:
 
     Those that were asked for or, by default, 6 and at least about 350 steps; see `second_stage_epochs` for the second.
     """
-    epochs = training.epochs or max(LEAST_EPOCHS, round(LEAST_STEPS / max(1, patches // training.batch_size)))
+    epochs = training.epochs or max(
+        LEAST_EPOCHS, round(LEAST_STEPS[training.tuning] / max(1, patches // training.batch_size))
+    )
     if not training.second_stage:
         return epochs
     usual = epochs if training.second_stage_encoder == "pretrained" else math.ceil(epochs / 2)

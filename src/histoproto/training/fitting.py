@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from histoproto.config import Settings
-from histoproto.data.dataset import PatchDataset, ResumableLoader, StepSampler
+from histoproto.data.dataset import ResumableLoader, StepSampler
 from histoproto.errors import SettingError
 from histoproto.methods.base import Method
 from histoproto.training.begun import CHECKPOINTS, Begun
@@ -23,6 +23,7 @@ from histoproto.training.callbacks import Checkpoints, History, ProgressBar, Wei
 from histoproto.training.checkpoint import find_checkpoint
 from histoproto.training.epochs import count_epochs
 from histoproto.training.folder import HISTORY_FILE, begin
+from histoproto.training.frozen import freeze
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.material import Material
 from histoproto.training.module import TrainingModule
@@ -32,8 +33,11 @@ from histoproto.training.teacher_maps import write_teacher_maps
 
 def fit(
     method: Method, material: Material, settings: Settings, out: Path, begun: Begun
-) -> tuple[Any, TrainingModule, Checkpoints]:
-    """Train, from the last checkpoint of the run folder if there is one; the trainer, its module and its checkpoints.
+) -> tuple[Any, TrainingModule, Checkpoints, Material]:
+    """Train, from the last checkpoint of the run folder if there is one.
+
+    Returns:
+        The trainer, its module and its checkpoints, and the material, as features where the encoder is frozen.
 
     Raises:
         RunError: training diverges, or no checkpoint of the run folder can be used.
@@ -93,11 +97,15 @@ def fit(
     checkpoint = find_checkpoint(checkpoints.resume_path, checkpoints.former_path, begun.key)
     begin(out, settings, begun)
     workers = _workers(settings)
-    if method.cached_teacher is not None:
+    if training.tuning == "frozen":
+        material = freeze(method, material, settings, trainer.strategy.root_device)
+        workers = workers if type(method).sees_images else 0  # a row of a file is read quicker than handed over
+    elif method.cached_teacher is not None:
         path = folder / f"teacher-{begun.key}.npy"
-        plain = PatchDataset(material.training.patches, material.patch_size)
         if trainer.is_global_zero:
-            write_teacher_maps(plain, method.cached_teacher, path, trainer.strategy.root_device, workers)
+            write_teacher_maps(
+                material.training.plain(), method.cached_teacher, path, trainer.strategy.root_device, workers
+            )
         material.training.teacher_maps = path
     groups = [patch.group for patch in material.held_out.patches] if material.held_out else []
     module = TrainingModule(method, plan.steps, plan.steps_per_epoch, groups)
@@ -113,7 +121,7 @@ def fit(
                 raise
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return trainer, module, checkpoints
+    return trainer, module, checkpoints, material
 
 
 def _workers(settings: Settings) -> int:

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from histoproto.data.dataset import Sample
 from histoproto.errors import RunError
-from histoproto.methods.base import Method
-from histoproto.model.network import Network
+from histoproto.methods.base import Method, features_of
+from histoproto.model.network import EncodedNetwork
 from histoproto.training.selection import mean_average_precision, standard_error
 
 
@@ -47,11 +47,28 @@ class TrainingModule(lightning.LightningModule):
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     @property
-    def final_network(self) -> Network:
+    def final_network(self) -> EncodedNetwork:
         """The weights to validate and save: the average, where there is one."""
         if self.averaged is None or self.averaged.n_averaged == 0:
             return self.method.network
-        return cast(Network, self.averaged.module)
+        return cast(EncodedNetwork, self.averaged.module)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder is: then it is in no checkpoint, for it is what it was."""
+        return self.method.settings.training.tuning == "frozen"
+
+    def state_to_keep(self) -> dict[str, Tensor]:
+        """The weights of `final_network` that training changes, on the CPU."""
+        state = self.final_network.state_dict()
+        kept = {name: value for name, value in state.items() if not (self.frozen and name.startswith("encoder."))}
+        return {name: value.detach().cpu().contiguous() for name, value in kept.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave a frozen encoder out."""
+        state = checkpoint["state_dict"]
+        if self.frozen:
+            checkpoint["state_dict"] = {name: value for name, value in state.items() if ".encoder." not in name}
 
     def configure_optimizers(self) -> Any:
         """AdamW; learning rates fall linearly (poly power 1) to zero over all steps, unless weights are averaged."""
@@ -92,7 +109,8 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Class probabilities of held-out patches."""
-        logits = self.final_network.class_maps(batch["image"]).logits
+        network = self.final_network
+        logits = network.head(features_of(network, batch)).logits
         self._validation.append((logits.float().sigmoid(), batch["labels"].long()))
 
     def on_validation_epoch_end(self) -> None:

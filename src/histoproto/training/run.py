@@ -21,6 +21,7 @@ from histoproto.training.begun import CHECKPOINTS, Begun
 from histoproto.training.epochs import count_epochs
 from histoproto.training.fitting import fit
 from histoproto.training.folder import CONFIG_FILE, RECORD_FILE, begin, only_process, settings_for
+from histoproto.training.frozen import require_freezable
 from histoproto.training.material import Material, gather
 from histoproto.training.saving import save
 from histoproto.training.stages import (
@@ -72,6 +73,7 @@ def train(
 
 
 def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage: Path | None) -> None:
+    require_freezable(settings)
     material = gather(data, settings)
     _log.debug(
         "%s: %s patches to train on, %s held out, %s px, %s µm/px",
@@ -98,7 +100,7 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
     if first is not None and settings.training.second_stage_encoder == "first":
         method.network.encoder.load_state_dict(encoder_weights(first))
 
-    trainer, module, checkpoints = fit(method, material, settings, out, begun)
+    trainer, module, checkpoints, material = fit(method, material, settings, out, begun)
     if trainer.is_global_zero:
         save(method, module, checkpoints, material, settings, out)
         write_record(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from histoproto.config import Settings
-from histoproto.data.dataset import PatchDataset
 from histoproto.data.fingerprint import fingerprint
 from histoproto.methods.base import Method
 from histoproto.model.saving import ModelCard, save_model
@@ -28,14 +27,13 @@ def save(
     network = module.final_network.to("cpu")
     chosen = "last step; no patches were held out"
     if material.held_out is not None:
-        network.load_state_dict(read_state_dict(checkpoints.best_path))
+        network.load_state_dict(read_state_dict(checkpoints.best_path), strict=not module.frozen)
         by = f"mean average precision of image labels of {len(material.held_out)} held-out patches; no mask was used"
         if settings.data.validate_with == "masks":
             by = f"mIoU on {len(material.folder.val)} validation patches with MASKS"
         chosen = f"step {checkpoints.best['step']:.0f}, score {checkpoints.best['score']:.4f}: the latest within one "
         chosen += f"standard error of the best late {by}"
-    plain = PatchDataset(material.training.patches, material.patch_size)
-    thresholds = calibrate_thresholds(network, plain, material.held_out)
+    thresholds = calibrate_thresholds(network, material.training.plain(), material.held_out)
     save_model(out, network, make_card(method, material, settings, thresholds, chosen))
 
 
