@@ -100,9 +100,12 @@ def reserve(path: Path, size: int) -> None:
         raise OutputError(f"{path} ({size / 2**30:.1f} GiB) cannot be written: {error.strerror or error}") from error
 
 
-def synchronise_tree(folder: Path) -> None:
-    """Write a folder and all that is in it through to the disk, so that a power cut after its rename finds it whole."""
-    for inside, _, names in os.walk(folder):
+def synchronise_tree(folder: Path, deep: bool = True) -> None:
+    """Write a folder and all that is in it through to the disk, so that a power cut after its rename finds it whole.
+
+    Without `deep`, only which names it holds.
+    """
+    for inside, _, names in os.walk(folder) if deep else [(folder, (), ())]:
         for name in names:
             _synchronise(Path(inside, name))
         _synchronise(Path(inside))

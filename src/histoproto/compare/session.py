@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from histoproto.compare.folds import write_folds
+from histoproto.compare.page import PAGE_FILE
 from histoproto.compare.plan import Plan, read_plan
 from histoproto.compare.results import is_finished, read_run
 from histoproto.compare.runner import Runner, Task, plan_tasks
-from histoproto.compare.table import write_table
+from histoproto.compare.table import CSV_FILE, MARKDOWN_FILE, write_table
+from histoproto.ledger import Ledger
 
 
 def complete(
@@ -30,6 +32,7 @@ def complete(
     Raises:
         RunError: `out` compares something else, see `Plan.added_to`.
     """
+    Ledger(out).require_own(out / name for name in (MARKDOWN_FILE, CSV_FILE, PAGE_FILE))
     plan.added_to(out).write(out)
     if plan.folds:
         write_folds(plan, out)

@@ -15,6 +15,7 @@ from histoproto.compare.plan import Plan
 from histoproto.compare.results import Column, RunResult, columns_of, unlike
 from histoproto.documents.tables import write_table as write_csv
 from histoproto.files import replace_atomically
+from histoproto.ledger import own
 
 FEW_REGIONS = 10
 CSV_FILE, MARKDOWN_FILE = "comparison.csv", "comparison.md"
@@ -101,7 +102,7 @@ def mean_and_spread(column: Column, figures: Sequence[float]) -> Cell:
 def write_table(plan: Plan, out: Path) -> Comparison:
     """Write comparison.csv and comparison.md from the run folders."""
     found = compare(plan, out)
-    with replace_atomically(out / MARKDOWN_FILE) as temporary:
+    with own(out / MARKDOWN_FILE), replace_atomically(out / MARKDOWN_FILE) as temporary:
         temporary.write_text(markdown(found), encoding="utf-8")
     keys = [column.key for column in found.columns]
     alike = list(found.results[0].alike) if found.results else []
@@ -117,7 +118,8 @@ def write_table(plan: Plan, out: Path) -> Comparison:
         ]
         for result in found.results
     ]
-    write_csv(out / CSV_FILE, ["method", "seed", "run", *keys, *alike, "settings"], rows)
+    with own(out / CSV_FILE):
+        write_csv(out / CSV_FILE, ["method", "seed", "run", *keys, *alike, "settings"], rows)
     return found
 
 

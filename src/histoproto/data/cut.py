@@ -183,8 +183,10 @@ def cut_patches(
     side: dict[str, Split] = {name: splits[groups[name]] if groups and splits else split for name in regions}
     wanted = [name for name in SPLITS if name in side.values()]
     _check_output(out, tissues, wanted)
+    if groups is not None:
+        refuse_if_filled(out / "groups.csv")
     report = CutReport(tissues, len(regions), labels={name: Counter() for name in wanted})
-    with staged_folder(out) as part:
+    with staged_folder(out, added_to=("cut.json",)) as part:
         for count, (name, opener) in enumerate(regions.items(), start=1):
             stride = settings.stride if groups is None or side[name] == "train" else settings.test_stride
             _cut_region(name, opener, part, side[name], stride or settings.size, settings, report)
@@ -202,7 +204,8 @@ def cut_patches(
                 side: sorted({groups[region] for region in names}, key=natural_key) for side, names in written.items()
             }
             _write_groups(part / "groups.csv", groups, splits)
-        tissues.write(part / "classes.yaml")
+        if not (out / "classes.yaml").exists():  # else it names the same tissues, in somebody's own way perhaps
+            tissues.write(part / "classes.yaml")
         _write_settings(part / "cut.json", out / "cut.json", settings, wanted)
     return report
 

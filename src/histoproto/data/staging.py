@@ -5,43 +5,60 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from histoproto.errors import OutputError
+from histoproto.files import synchronise_tree
+from histoproto.lock import folder_lock
+
+_PART = ".part-"
 
 
 @contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path, added_to: Sequence[str] = ()) -> Iterator[Path]:
     """A hidden folder inside `out` whose content is moved into `out` on success and removed otherwise.
 
+    What dead processes have left of such folders is removed.
+
+    Args:
+        out: made if it is not there.
+        added_to: names of files that hold what was in `out` before, and more, so that they may replace it.
+
     Raises:
-        OutputError: `out` cannot be made or written.
+        OutputError: `out` cannot be made or written, or holds a file of the same name that is another.
+        RunError: another process is writing to it.
     """
-    new = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=out) as part:
-            yield Path(part)
-            for item in sorted(Path(part).iterdir()):
-                target = out / item.name
-                if item.is_dir() and target.is_dir():
-                    target.rmdir()  # not every system renames onto an empty folder; a full one is an error
-                item.replace(target)
+        with folder_lock(out):
+            for leftover in out.glob(f"{_PART}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=_PART, dir=out) as part:
+                yield Path(part)
+                items = sorted(Path(part).iterdir())
+                for item in items:
+                    if item.name not in added_to and _is_in_the_way(out / item.name, item):
+                        raise OutputError(f"{out / item.name} is there already; remove it or choose another folder")
+                for item in items:
+                    target = out / item.name
+                    if item.is_dir() and target.is_dir():
+                        target.rmdir()  # not every system renames onto an empty folder; a full one is an error
+                    item.replace(target)
     except OSError as error:
         raise OutputError(f"the folder {out} cannot be written: {error.strerror or error}") from error
-    finally:
-        if new:
-            with suppress(OSError):  # not empty after success
-                out.rmdir()
+
+
+def _is_in_the_way(target: Path, item: Path) -> bool:
+    """Whether something would be lost if `item` took its place: a file of other content."""
+    return target.is_file() and (item.is_dir() or target.read_bytes() != item.read_bytes())
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A hidden folder beside `out` that becomes `out` in one rename on success and is removed otherwise.
 
-    Unlike `staged_folder`, it leaves all or nothing even if the process is killed, and `out` must not be there. On
+    Unlike `staged_folder`, it leaves all or nothing even after a kill or a power cut, and `out` must not be there. On
     failure a parent that had to be made goes, too, unless something else is in it.
 
     Raises:
@@ -52,7 +69,9 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
+        synchronise_tree(part)
         part.rename(out)
+        synchronise_tree(out.parent, deep=False)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
@@ -63,6 +82,6 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def refuse_if_filled(folder: Path) -> None:
-    """Raise an `OutputError` if something is in the way of a folder that is to be written."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    """Raise an `OutputError` if something is in the way of a folder that is to be written; hidden files are not."""
+    if folder.is_file() or (folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir())):
         raise OutputError(f"{folder} is there already and not empty; remove it or choose another folder")

@@ -18,6 +18,7 @@ from histoproto.errors import OutputError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.inference.onnx_network import IMAGES, LOGITS, ONNX_FILE, OnnxNetwork
 from histoproto.inference.patches import ENCODER_STRIDE
+from histoproto.ledger import Ledger, own
 from histoproto.model.network import ClassMaps, Network
 from histoproto.model.rewriting import exportable, fold_normalisation
 from histoproto.model.saving import CARD_FILE, PROGRAM_FILE, load_model
@@ -56,24 +57,25 @@ def export_model(run: Path, out: Path, kind: Format) -> Path:
     Raises:
         RunError, WeightsError: see `load_model`.
         SettingError: the encoder cannot be exported, or a package is missing.
-        OutputError: the folder cannot be written to, is the run itself, or the export differs from the model.
+        OutputError: the folder cannot be written to, is the run itself or holds another model, or the export differs
+            from the model.
     """
     network, _ = load_model(run)
     if out.resolve() == run.resolve():
         raise OutputError(f"{out} is the run itself; give another folder for the exported model")
+    path = out / (ONNX_FILE if kind == "onnx" else PROGRAM_FILE)
+    Ledger(out).require_own([path, out / CARD_FILE])
     program = trace(network)
     if kind == "onnx":
-        path = out / ONNX_FILE
-        with replace_atomically(path) as temporary:
+        with own(path), replace_atomically(path, lasting=True) as temporary:
             _write_onnx(program, temporary)
             exported = OnnxNetwork(temporary, torch.device("cpu"))
             _check(lambda images: _flat(exported.class_maps(images)), network)
     else:
-        path = out / PROGRAM_FILE
-        with replace_atomically(path) as temporary:
+        with own(path), replace_atomically(path, lasting=True) as temporary:
             torch.export.save(program, temporary)
             _check(program.module(), network)
-    with replace_atomically(out / CARD_FILE) as temporary:
+    with own(out / CARD_FILE), replace_atomically(out / CARD_FILE, lasting=True) as temporary:
         shutil.copyfile(run / CARD_FILE, temporary)
     return path
 

@@ -11,11 +11,13 @@ from histoproto.config import InferenceSettings
 from histoproto.data.images import list_images, read_image, write_image, write_mask
 from histoproto.data.names import find_spelling, read_label
 from histoproto.documents.tables import write_table
-from histoproto.errors import DataError, ImageError, SettingError
+from histoproto.errors import DataError, ImageError, OutputError, SettingError
 from histoproto.inference.areas import tissue_areas
 from histoproto.inference.inputs import Pixels, in_chunks
 from histoproto.inference.overlay import overlay_picture
 from histoproto.inference.segmenter import Segmentation, Segmenter
+from histoproto.ledger import Ledger
+from histoproto.lock import folder_lock
 
 AREAS_FILE = "areas.csv"
 
@@ -44,7 +46,7 @@ def predict_files(
     Args:
         segmenter: the model.
         paths: images and folders.
-        out: where to write; existing files of the same name are replaced.
+        out: where to write; what an earlier call wrote there is replaced, and nothing else (see `ledger`).
         settings: None: those of the model.
         mpp: µm/px of the images: areas are given in mm², and images resampled to the scale of the model if it has one.
         labels_from_names: gate with the labels in the file names (`NAME[101].png`) instead of predicted ones.
@@ -53,9 +55,50 @@ def predict_files(
     Raises:
         DataError: no images, a folder that does not exist, or two images with one name.
         SettingError: labels in names are asked for and missing.
-        OutputError: a result cannot be written.
+        OutputError: a result cannot be written, or would replace something else.
+        RunError: another process is at work in `out`.
     """
     images = find_images(paths)
+    with folder_lock(out):
+        ledger = _reserve_places(images, out)
+        return _predict(segmenter, images, out, ledger, settings, mpp, labels_from_names, progress)
+
+
+def _reserve_places(images: Sequence[Path], out: Path) -> Ledger:
+    """Make sure that no image, nor anything else of the user's, lies where a result will be written."""
+    targets = [target for image in images for target in _targets(image, out)]
+    inputs = {_identity(image): image for image in images}
+    for target in targets:
+        if target.exists() and (image := inputs.get(_identity(target))):
+            raise OutputError(f"{image} would be written over by its own result; choose another --out")
+    ledger = Ledger(out)
+    ledger.require_own([*targets, out / AREAS_FILE])
+    return ledger
+
+
+def _targets(image: Path, out: Path) -> tuple[Path, Path]:
+    """Where mask and overlay of an image go."""
+    return out / "mask" / f"{image.stem}.png", out / "overlay" / f"{image.stem}.png"
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    try:
+        found = path.stat()
+    except OSError:
+        return path  # it is not there, as will be said
+    return found.st_dev, found.st_ino
+
+
+def _predict(
+    segmenter: Segmenter,
+    images: Sequence[Path],
+    out: Path,
+    ledger: Ledger,
+    settings: InferenceSettings | None,
+    mpp: float | None,
+    labels_from_names: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Prediction:
     labels = labels_in_names(images, segmenter) if labels_from_names else None
     names = segmenter.tissues.names
     failed: list[tuple[Path, str]] = []
@@ -73,13 +116,17 @@ def predict_files(
         oracle = None if labels is None else [labels[path] for path, _ in chunk]
         results = segmenter.stream((image for _, image in chunk), oracle, settings, own_scale)
         for (path, image), result in zip(chunk, results, strict=True):
-            write_mask(out / "mask" / f"{path.stem}.png", result.labels, segmenter.tissues)
-            write_image(out / "overlay" / f"{path.stem}.png", overlay_picture(image, result.labels, segmenter.tissues))
+            mask, overlay = _targets(path, out)
+            with ledger.writing(mask):
+                write_mask(mask, result.labels, segmenter.tissues)
+            with ledger.writing(overlay):
+                write_image(overlay, overlay_picture(image, result.labels, segmenter.tissues))
             rows.append([str(path), *_area_cells(result, mpp)])
             if progress:
                 progress(len(rows) + len(failed), len(images))
     header = ["image", *(f"{name} {column}" for name in names for column in ("%", "pixels", "mm2", "probability"))]
-    write_table(out / AREAS_FILE, [*header, "background pixels", "background mm2"], rows)
+    with ledger.writing(out / AREAS_FILE):
+        write_table(out / AREAS_FILE, [*header, "background pixels", "background mm2"], rows)
     return Prediction(tuple(Path(row[0]) for row in rows), tuple(failed), out / AREAS_FILE)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from histoproto.config import Settings, load_settings
 from histoproto.data.layouts import open_data
 from histoproto.inference.segmenter import Segmenter
+from histoproto.ledger import Ledger
 from histoproto.model.network import HasPrototypes
 from histoproto.model.saving import load_card
 from histoproto.record import read_record
@@ -46,6 +47,7 @@ def write_report(run: Path, data: Path | None = None) -> Path:
         OutputError: the report cannot be written.
     """
     card = load_card(run)
+    Ledger(run).require_own([run / REPORT_FILE])
     examples: list[Example] = []
     note, prototypes = "", None
     if data is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from histoproto.files import replace_atomically
+from histoproto.ledger import own
 from histoproto.version import __version__
 
 
@@ -15,7 +16,7 @@ def render(path: Path, template: str, **content: Any) -> Path:
     """Write a page from one of the templates, atomically; what is put in is escaped.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is there and not of HistoProto's making.
     """
     environment = Environment(
         loader=PackageLoader("histoproto.report"),
@@ -25,6 +26,6 @@ def render(path: Path, template: str, **content: Any) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template(template).render(version=__version__, **content)
-    with replace_atomically(path) as temporary:
+    with own(path), replace_atomically(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

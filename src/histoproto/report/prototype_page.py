@@ -11,6 +11,7 @@ from histoproto.data.layouts import DataFolder, Patch, open_data
 from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, RunError
 from histoproto.evaluation.prototypes import PrototypeScores
+from histoproto.ledger import Ledger, own
 from histoproto.model.network import HasPrototypes
 from histoproto.model.saving import ModelCard, load_model
 from histoproto.report.page import render
@@ -116,6 +117,7 @@ def write_prototypes(run: Path, data: Path, out: Path) -> Path:
     network, card = load_model(run)
     if not isinstance(network, HasPrototypes):
         raise RunError(f"the model in {run} ({card.method}) has no prototypes; give a run of lpd or pbip")
+    Ledger(out).require_own(out / name for name in ("tissues.csv", "prototypes.csv", "prototypes.html"))
     gallery = make_prototype_gallery(network, card, open_data(data))
     names, scores = card.tissues.names, gallery.scores
     peaks = gallery.found.maps.amax(dim=(0, 3, 4))
@@ -137,4 +139,7 @@ def write_prototypes(run: Path, data: Path, out: Path) -> Path:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    write_table(path, header, ([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows))
+    with own(path):
+        write_table(
+            path, header, ([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from histoproto.data.phantom import GLASS, phantom_region
 from histoproto.data.phantom_slide import draw_slide
+from histoproto.data.staging import refuse_if_filled
 from histoproto.documents.ranges import in_range
 from histoproto.errors import SettingError
 from histoproto.files import replace_atomically
@@ -56,6 +57,9 @@ def write_phantom_slide(
     in_range(seed, 0, 2**32 - 1, "the seed")
     if field < 16 or field % 16:
         raise SettingError(f"the fields of a phantom slide must be a multiple of 16 pixels wide, found {field}")
+    for file in (path, mask):
+        if file is not None:
+            refuse_if_filled(file)
     rng = np.random.default_rng(seed)
     slide = draw_slide(rng)
     count = min(distinct, -(-height // field) * -(-width // field))

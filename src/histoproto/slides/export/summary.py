@@ -16,6 +16,7 @@ from histoproto.documents.json_file import read_json
 from histoproto.documents.tables import write_table
 from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
+from histoproto.ledger import Ledger, own
 from histoproto.report.page import render
 from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
@@ -73,7 +74,8 @@ def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
         OutputError: the folder cannot be written.
     """
     for failure in failed:
-        with replace_atomically(out / f"{failure.name}{_FAILED}") as temporary:
+        path = out / f"{failure.name}{_FAILED}"
+        with own(path), replace_atomically(path) as temporary:
             content = {"path": str(failure.path), "sentence": failure.sentence}
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     slides, colours = _finished(out)
@@ -127,12 +129,13 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
 
 def _failures(out: Path, finished: set[str]) -> list[_Slide]:
     """The slides that failed and are still not finished; files of the others are removed."""
-    slides = []
+    slides, ledger = [], Ledger(out)
     for path in out.glob(f"*{_FAILED}"):
         name = path.name.removesuffix(_FAILED)
         if name in finished:
-            with suppress(OSError):
-                path.unlink()
+            if ledger.is_own(path):
+                with suppress(OSError):
+                    path.unlink()
             continue
         try:
             content = read_json(path)
@@ -151,7 +154,8 @@ def _write_table(path: Path, slides: list[_Slide], tissues: list[str]) -> None:
             cells += [_cell(slide.mm2.get(tissue), 6), _cell(slide.percent.get(tissue), 3)]
         cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.seconds, 1), _cell(slide.tiles, 0)]
         rows.append([slide.name, slide.path, slide.state, *cells, slide.sentence])
-    write_table(path, ["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", "error"], rows)
+    with own(path):
+        write_table(path, ["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", "error"], rows)
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -17,8 +17,9 @@ from typing import Literal
 
 from histoproto.documents.json_file import read_json
 from histoproto.errors import OutputError, SettingError
+from histoproto.ledger import Ledger
 from histoproto.model.saving import ModelCard, load_card
-from histoproto.slides.export.summary import Failure, write_summary
+from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, write_summary
 from histoproto.slides.many.job import Job, Outcome, is_finished
 from histoproto.slides.many.lock import clear_lock
 from histoproto.slides.many.processes import Setup, Tiles, in_processes, in_this_process
@@ -96,6 +97,7 @@ def segment_slides(
     options.settings(card.inference)  # what no slide could change is answered before any work
     options.scale(card)
     _check_writable(out)
+    Ledger(out).require_own(out / name for name in (SUMMARY_TABLE, SUMMARY_PAGE))
     named = [Job(name, task) for name, task in name_slides(tasks).items()]
     outcomes = {job.name: Outcome(job, "finished") for job in named if is_finished(out, job.name)}
     for count, outcome in enumerate(outcomes.values(), start=1):
