@@ -1,8 +1,8 @@
 """What HistoProto has written into a folder, so that it writes over nothing else.
 
-`.histoproto` of the folder has a line of JSON for each writing: the file, before, and a hash of its content, after. So a
-process that was killed in between does not bar the next one, and a file that somebody has changed or put there since is
-never lost. Lines are only added, each in one step, as several processes may write into one folder.
+`.histoproto` of the folder has a line of JSON for each writing: the file, before, and a hash of its content, after. So
+a process that was killed in between does not bar the next one, and a file that somebody has changed or put there since
+is never lost. Lines are only added, each in one step, as several processes may write into one folder.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 
+from histoproto.compare import parent
 from histoproto.compare.folds import fold_data
 from histoproto.compare.plan import Plan, Variant
 from histoproto.compare.work import Job
@@ -107,8 +108,8 @@ class Runner:
         command = [sys.executable, "-m", "histoproto.compare.work", json.dumps(asdict(job))]
         task.log.parent.mkdir(parents=True, exist_ok=True)
         with task.log.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end it.
-            child = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end it; or it ends because we do.
+            child = parent.start(command, stdout=log, stderr=log, env=environment, start_new_session=True)
             self._children.add(child)
             if self._stopped.is_set():  # between the question above and here
                 _end(child)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from histoproto.compare.parent import end_with_parent, start
 from histoproto.errors import HistoProtoError
 from histoproto.files import replace_atomically
 
@@ -67,8 +68,21 @@ def finish(job: Job) -> None:
         if not (run / CARD_FILE).is_file():
             # A stopped run knows its own settings.
             options = ("--resume",) if (run / CONFIG_FILE).is_file() else (*job.training, *_first_stage(job))
-            command = [sys.executable, "-m", "histoproto", "train", job.data, "--out", job.run, "--no-report", *options]
-            subprocess.run(command, check=True)
+            command = [
+                sys.executable,
+                "-m",
+                "histoproto.compare.child",
+                "train",
+                job.data,
+                "--out",
+                job.run,
+                "--no-report",
+                *options,
+            ]
+            with start(command) as training:  # left early, it closes the pipe, which ends the training
+                code = training.wait()
+            if code:
+                raise subprocess.CalledProcessError(code, command)
         measure(run, Path(job.data), job.paper)
 
 
@@ -162,6 +176,7 @@ def measure_prototypes(run: Path, data: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Finish the job that is given; its mistakes end in one sentence."""
+    end_with_parent()
     # Whoever ends this process means the training that it has started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
