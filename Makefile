@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-# The versions this was tested with; any torch >= 2.4 works: make demo TORCH="torch torchvision"
+# The versions this was tested with; any torch >= 2.10 works: make demo TORCH="torch torchvision"
 TORCH  ?= torch==2.14.1 torchvision==0.29.1
 BIN    := $(VENV)/bin
 # One process per core with one thread each is quicker than processes that fight for the cores.
