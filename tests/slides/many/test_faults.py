@@ -175,7 +175,7 @@ def test_disk_full(run: Path, tmp_path: Path, small_disk: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         segment(run, slides, out)
     ballast.unlink()
-    ballast.write_bytes(bytes(40 << 10))
+    ballast.write_bytes(bytes(36 << 10))
     report = segment(run, slides, out)
     assert set(states(report).values()) == {"failed"}
     assert all("No space left" in failure.sentence for failure in report.failed)
