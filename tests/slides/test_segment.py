@@ -27,6 +27,7 @@ from histoproto.slides.labelling.tissue_finder import find_tissue, otsu
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.reading.picture import ImageSlide
 from histoproto.slides.reading.protocol import SlideReader
+from histoproto.slides.regions.geojson import read_geojson
 from histoproto.slides.segment import segment_slide
 from histoproto.slides.task import SlideTask
 
@@ -299,6 +300,32 @@ def test_a_folder_of_results(segmenter: Segmenter, tmp_path: Path) -> None:
     assert record["windows"] == summary.windows
     with pytest.raises(OutputError, match="is there already"):
         segment_slide(segmenter, SlideTask(slide, 0.25), out, options)
+
+
+@pytest.mark.parametrize("min_area", [0.0, 250.0])
+def test_map_outlines_and_areas_agree(segmenter: Segmenter, min_area: float, tmp_path: Path) -> None:
+    """Pixel for pixel; and no hole and no speck is below the least area, in any of the three."""
+    image = np.full((256, 320, 3), (200, 20, 20), np.uint8)
+    image[:, 200:] = (20, 200, 20)
+    image[60:70, 60:70] = image[60:90, 120:150] = 250  # holes of 100 and 900 µm²
+    image[200:, :100] = 250  # a corner of glass, and on it a splinter of tissue
+    image[230:236, 40:50] = (200, 20, 20)
+    write_image(tmp_path / "slide.png", image)
+    (tmp_path / "r.geojson").write_text(shapely.to_geojson(shapely.box(0, 0, 320, 256)))
+    out = tmp_path / "slide"
+    options = SlideOptions(background="glass", min_area_um2=min_area, tolerance_um=0)
+    segment_slide(segmenter, SlideTask(tmp_path / "slide.png", 1.0, tmp_path / "r.geojson"), out, options)
+    labels = tifffile.imread(out / "tissue.ome.tif")
+    rows = {row.tissue: row.pixels for row in read_areas(out / "areas.csv") if row.region == "slide"}
+    outlined = dict.fromkeys(("red", "green", "blue"), 0.0)
+    for geometry, tissue in read_geojson(out / "tissue.geojson"):
+        outlined[str(tissue)] += geometry.area
+        assert geometry.area >= min_area
+    for index, tissue in enumerate(("red", "green", "blue")):
+        assert (labels == index).sum() == rows[tissue] == outlined[tissue]
+    assert (labels[62:68, 62:68] == (0 if min_area else 3)).all()
+    assert (labels[62:88, 122:148] == 3).all()
+    assert (labels[231:235, 42:48] == (3 if min_area else 0)).all()
 
 
 def test_probabilities_leave_room_for_background(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def segment(
         int | None, typer.Option(min=1, help="Windows in the network at once.", show_default="8, on a GPU 64")
     ] = None,
     min_area: Annotated[
-        float | None, typer.Option(min=0, help="Of an outline, in µm²; specks are dropped.", show_default="100")
+        float | None, typer.Option(min=0, help="Of a region or hole in µm²; 0: every pixel.", show_default="100")
     ] = None,
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="Of outlines, in µm; 0: exact.", show_default="a pixel of the map")

@@ -15,7 +15,7 @@ from histoproto.inference.windows import OVERLAP
 from histoproto.model.saving import ModelCard
 
 MINIMUM_AREA_UM2 = 100.0
-"""By default regions that are smaller than a cell are left out."""
+"""By default: about a cell. docs/decisions/maps.md says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class SlideOptions:
     probabilities: bool = False
     """Write `probabilities.zarr`, on a grid of 8 × 8 pixels: that of the finest activation map."""
     min_area_um2: float = MINIMUM_AREA_UM2
-    """Smaller specks are left out of the outlines."""
+    """Smaller specks of tissue, and smaller holes of glass, get the label of what is around them, in the label map and
+    so in all that is made of it; 0: every pixel stays as it is."""
     tolerance_um: float | None = None
     """How much outlines are simplified; 0: not at all; None: by a pixel of the label map."""
     gzip: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 
 from histoproto.data.staging import new_folder, refuse_if_filled
@@ -27,6 +28,8 @@ from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
 from histoproto.slides.options import SlideOptions
+from histoproto.slides.outlines.sieve import clean
+from histoproto.slides.outlines.tracing import strip_rows
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import Pixels
 from histoproto.slides.regions.geojson import Region
@@ -148,6 +151,7 @@ def _export(
     downsample: float,
     options: SlideOptions,
 ) -> None:
+    clean(raster, ceil(options.min_area_um2 / summary.mpp**2), strip_rows(raster.width))
     areas = slide_areas(raster, tissues, summary.mpp, regions, downsample)
     write_areas(part / "areas.csv", areas)
     with ThreadPoolExecutor(1) as pool:  # the picture takes as long as all the rest
@@ -160,7 +164,6 @@ def _export(
             tissues,
             downsample,
             summary.mpp,
-            min_area_um2=options.min_area_um2,
             tolerance_um=options.tolerance_um,
             gzip=options.gzip,
         )

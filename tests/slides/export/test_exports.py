@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=sentence):
             write_ome_tiff(tmp_path / "out" / "tissue.ome.tif", raster, TISSUES, 0.5)
         with pytest.raises(OutputError, match=sentence):
-            write_geojson(tmp_path / "out" / "tissue.geojson", raster, TISSUES, 1.0, 0.5, min_area_um2=0)
+            write_geojson(tmp_path / "out" / "tissue.geojson", raster, TISSUES, 1.0, 0.5)
         with pytest.raises(OutputError, match=sentence):
             write_overview(tmp_path / "out" / "overview.png", thumbnail, raster, TISSUES, 0.5, "slide")
         with (

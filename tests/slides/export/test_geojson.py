@@ -56,7 +56,7 @@ def test_outlines_of_a_phantom_show_its_label_map(tmp_path: Path) -> None:
     assert count == len(read_geojson(path))
     assert (drawn_again(path, labels.shape, TISSUES, 2.0) == labels).mean() >= 0.99
     size = path.stat().st_size
-    write_geojson(path, raster, TISSUES, downsample=2.0, mpp=0.5, min_area_um2=0, tolerance_um=0)
+    write_geojson(path, raster, TISSUES, downsample=2.0, mpp=0.5, tolerance_um=0)
     assert np.array_equal(drawn_again(path, labels.shape, TISSUES, 2.0), labels)
     assert size < 0.5 * path.stat().st_size
 
@@ -70,9 +70,9 @@ def test_outlines_of_real_tissue_show_its_label_map(tmp_path: Path) -> None:
         labels = read_mask(mask, tissues)
         raster = as_raster(tmp_path, labels)
         path = tmp_path / "tissue.geojson"
-        write_geojson(path, raster, tissues, downsample=1.0, mpp=0.5, min_area_um2=0)
+        write_geojson(path, raster, tissues, downsample=1.0, mpp=0.5)
         agree.append(drawn_again(path, labels.shape, tissues) == labels)
-        write_geojson(path, raster, tissues, downsample=1.0, mpp=0.5, min_area_um2=0, tolerance_um=0)
+        write_geojson(path, raster, tissues, downsample=1.0, mpp=0.5, tolerance_um=0)
         assert np.array_equal(drawn_again(path, labels.shape, tissues), labels)
     assert np.concatenate([pixels.reshape(-1) for pixels in agree]).mean() >= 0.99
 
@@ -81,7 +81,7 @@ def test_many_labels(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     tissues = TissueSet.of(*(f"tissue {i}" for i in range(40)))
     labels = rng.integers(0, 41, (9, 12), np.uint8).repeat(20, 0).repeat(20, 1)
-    write_geojson(tmp_path / "a.geojson", as_raster(tmp_path, labels), tissues, 1.0, 0.5, min_area_um2=0)
+    write_geojson(tmp_path / "a.geojson", as_raster(tmp_path, labels), tissues, 1.0, 0.5)
     assert (drawn_again(tmp_path / "a.geojson", labels.shape, tissues) == labels).mean() >= 0.99
 
 
@@ -90,7 +90,7 @@ def test_what_qupath_reads(tmp_path: Path) -> None:
     labels = np.full((4, 6), 2, np.uint8)
     labels[1:3, 2:5] = 1
     path = tmp_path / "tissue.geojson"
-    arguments: dict[str, Any] = dict(downsample=4.0, mpp=2.0, origin=(100, 200), min_area_um2=0)
+    arguments: dict[str, Any] = dict(downsample=4.0, mpp=2.0, origin=(100, 200))
     write_geojson(path, as_raster(tmp_path, labels), tissues, **arguments)
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["type"] == "FeatureCollection"
@@ -106,19 +106,6 @@ def test_what_qupath_reads(tmp_path: Path) -> None:
     assert read_geojson(tmp_path / "tissue.geojson.gz")[0].classification == "Gewebe „ä“"
 
 
-def test_specks_and_holes_below_the_minimum(tmp_path: Path) -> None:
-    """At 0.5 µm/px, 100 px are 25 µm²."""
-    labels = np.full((60, 60), 1, np.uint8)
-    labels[5:45, 5:45] = 0
-    labels[10:15, 10:15] = 1  # a hole of 25 px
-    labels[20:35, 20:35] = 1  # a hole of 225 px
-    labels[50:55, 50:55] = 0  # a speck of 25 px
-    path = tmp_path / "a.geojson"
-    write_geojson(path, as_raster(tmp_path, labels), TissueSet.of("tumour"), 1.0, 0.5, min_area_um2=25, tolerance_um=0)
-    ((geometry, _),) = read_geojson(path)
-    assert geometry.equals(shapely.box(5, 5, 45, 45) - shapely.box(20, 20, 35, 35))
-
-
 def test_nothing_but_glass_and_a_single_pixel(tmp_path: Path) -> None:
     tissues = TissueSet.of("tumour")
     path = tmp_path / "a.geojson"
@@ -127,7 +114,7 @@ def test_nothing_but_glass_and_a_single_pixel(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.geojson holds no polygons"):
         read_geojson(path)
     raster = as_raster(tmp_path, np.zeros((1, 1), np.uint8))
-    assert write_geojson(path, raster, tissues, 1.0, 0.5, min_area_um2=0) == 1
+    assert write_geojson(path, raster, tissues, 1.0, 0.5) == 1
     assert read_geojson(path)[0].geometry.equals(shapely.box(0, 0, 1, 1))
 
 

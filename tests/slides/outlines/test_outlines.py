@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.outlines.runs import connected_runs
-from histoproto.slides.outlines.sieve import sieve, sieved_rows
+from histoproto.slides.outlines.sieve import clean, sieve, sieved_rows
 from histoproto.slides.outlines.tracing import outlines
 from histoproto.slides.regions.polygons import fill_polygons
 
@@ -163,3 +163,18 @@ def test_polygons_are_filled_by_their_pixel_centres() -> None:
         assert np.array_equal(filled, expected)
         assert np.array_equal(fill_polygons(polygons, 13, 21, top=9, left=17), expected[9:22, 17:38])
     assert not fill_polygons([shapely.Polygon(), shapely.Point(3, 3), shapely.box(60, 60, 70, 70)], 40, 50).any()
+
+
+def test_a_raster_is_cleaned_in_place(tmp_path: Path) -> None:
+    """Strip by strip, as if it were sieved as it is read."""
+    rng = np.random.default_rng(1)
+    labels = np.kron(rng.integers(0, 3, (40, 30)), np.ones((5, 5))).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.1] = 1
+    with LabelRaster.create(tmp_path / "labels", *labels.shape) as raster:
+        raster.write(0, 0, labels)
+        expected = np.concatenate([rows for _, rows in sieved_rows(raster, 30, 33)])
+        clean(raster, 1, 33)
+        assert np.array_equal(raster.read(0, 0, *labels.shape), labels)
+        clean(raster, 30, 33)
+        assert np.array_equal(raster.read(0, 0, *labels.shape), expected)
+        assert smallest_region(expected) >= 30

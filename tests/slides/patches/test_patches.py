@@ -172,7 +172,7 @@ def test_outlines_of_a_mask_give_the_labels_that_the_mask_gives(tmp_path: Path) 
     labels = tifffile.imread(mask)
     with LabelRaster.create(tmp_path / "labels", *labels.shape) as raster:
         raster.write(0, 0, labels)
-        write_geojson(tmp_path / "slide.geojson", raster, TISSUES, 1.0, 1.0, min_area_um2=0, tolerance_um=0)
+        write_geojson(tmp_path / "slide.geojson", raster, TISSUES, 1.0, 1.0, tolerance_um=0)
     TISSUES.write(tmp_path / "classes.yaml")
     found = find_annotated(path, 1.0, classes=TissueSet.read(tmp_path / "classes.yaml"))
     with found.regions["slide"]() as slide:

@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 
 from histoproto.files import replace_atomically
 from histoproto.slides.labelling.raster import LabelRaster
-from histoproto.slides.outlines.sieve import sieved_rows
 from histoproto.slides.outlines.tracing import outlines, strip_rows
 from histoproto.tissue import TissueSet
 
-MINIMUM_AREA_UM2 = 100.0
-"""By default regions that are smaller than a cell are left out."""
 _THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
 
 
@@ -30,14 +27,10 @@ def write_geojson(
     downsample: float,
     mpp: float,
     origin: tuple[float, float] = (0, 0),
-    min_area_um2: float = MINIMUM_AREA_UM2,
     tolerance_um: float | None = None,
     gzip: bool = False,
 ) -> int:
     """Write the outlines of all regions of tissue, each as a locked QuPath annotation with its class and colour.
-
-    A speck of less than the minimum area belongs to the tissue (or background) it has most border with: a hole of that
-    size is filled, a splinter of tissue on glass is left out.
 
     Args:
         path: of the file; by custom `.geojson`, or `.geojson.gz` with `gzip`.
@@ -46,7 +39,6 @@ def write_geojson(
         downsample: pixels of level 0 per pixel of the raster.
         mpp: µm per pixel of the raster.
         origin: x and y of the raster's corner in pixels of level 0.
-        min_area_um2: of the smallest region.
         tolerance_um: of simplification: side of a square of the size of the smallest triangle that is kept; 0: exact;
             None: a pixel of the raster, by which 99 % of the pixels keep their tissue.
         gzip: compress.
@@ -61,15 +53,12 @@ def write_geojson(
         {"name": tissue.name, "color": colour}
         for tissue, colour in zip(tissues.tissues, tissues.rgb().tolist(), strict=False)
     ]
-    smallest = min_area_um2 / mpp**2
-    strips = sieved_rows(raster, int(np.ceil(smallest)), strip_rows(raster.width))
+    strips = raster.rows(strip_rows(raster.width))
     tolerance = 1.0 if tolerance_um is None else tolerance_um / mpp
     count = 0
     with replace_atomically(path) as temporary, _open_to_write(temporary, gzip) as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for polygon, label in outlines(strips, tissues.background_index, tolerance, threads=_THREADS):
-            if polygon.area < smallest * 0.5:  # a thread too long for the sieve; simplification alone never halves one
-                continue
             properties = {"objectType": "annotation", "classification": classes[label], "isLocked": True}
             file.write(
                 f'{"," if count else ""}\n{{"type": "Feature", "geometry": {_geometry(polygon, downsample, origin)}, '

@@ -71,6 +71,17 @@ def _neighbours(
     return summed.row.astype(np.intp), summed.col.astype(np.intp), summed.data
 
 
+def clean(raster: LabelRaster, smallest: int, step: int) -> None:
+    """Take the specks out of a raster in place, some `step` rows at a time, so that all that is made of it agrees.
+
+    Raises:
+        OutputError: the disk is full.
+    """
+    if smallest > 1:
+        for top, rows in sieved_rows(raster, smallest, step):  # reads below what it has handed out, never in it
+            raster.write(top, 0, rows)
+
+
 def sieved_rows(raster: LabelRaster, smallest: int, step: int) -> Iterator[tuple[int, Labels]]:
     """As `LabelRaster.rows`, without specks of fewer than `smallest` pixels.
 
@@ -81,10 +92,7 @@ def sieved_rows(raster: LabelRaster, smallest: int, step: int) -> Iterator[tuple
         yield from raster.rows(step)
         return
     halo = min(4 * math.isqrt(smallest) + 8, 1024)
-    ready, begun = (
-        np.empty((0, raster.width), np.uint8),
-        False,
-    )  # rows after `top` that were sieved with the strip before
+    ready, begun = np.empty((0, raster.width), np.uint8), False  # rows that were sieved with the strip before
     for top in range(0, raster.height, step):
         known = top + len(ready)
         end = min(top + step + halo, raster.height)
