@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from histoproto.cli import data
+from histoproto.cli import data, slide
 from histoproto.cli.command import Group, register
 from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
@@ -54,5 +54,6 @@ def _options(
 
 register(app, "demo", demo)
 app.add_typer(data.app, name="data")
+app.add_typer(slide.app, name="slide")
 for command in (studio, train, evaluate, predict, segment, compare, prototypes, features, report, export, doctor):
     register(app, command.__name__, command)

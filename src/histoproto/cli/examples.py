@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "histoproto predict RUN image.png other.png --out OUT",
         "histoproto predict RUN IMAGES --out OUT --mpp 0.5 --crf",
     ),
+    "info": ("histoproto slide info SLIDES", "histoproto slide info a.svs --thumbnail a.png"),
     "segment": (
         "histoproto segment RUN slide.svs --out OUT",
         "histoproto segment RUN SLIDES slides.csv --out OUT --regions ANNOTATIONS --workers 2",

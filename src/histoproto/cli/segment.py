@@ -141,15 +141,19 @@ def segment(
     finished, failed = len(report.names("finished")), len(report.failed)
     typer.echo(f"{len(report.names('done'))} slides segmented, {finished} were finished before, {failed} failed: {out}")
     if report.outdated:
-        names = ", ".join(report.outdated[:5]) + (" …" if len(report.outdated) > 5 else "")
+        outdated = ", ".join(report.outdated[:5]) + (" …" if len(report.outdated) > 5 else "")
         typer.echo(
-            f"note: done before with other settings, another model or from another file, and left so: {names}; remove "
-            "their folders, or choose another --out, to do them again",
+            f"note: done before with other settings, another model or from another file, and left so: {outdated}; "
+            "remove their folders, or choose another --out, to do them again",
             err=True,
         )
+    by_note: dict[str, list[str]] = {}
     for outcome in report.outcomes:
         for note in outcome.notes:
-            typer.echo(f"note: {outcome.job.name}: {note}", err=True)
+            by_note.setdefault(note, []).append(outcome.job.name)
+    for note, names in by_note.items():
+        others = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        typer.echo(f"note: {', '.join(names[:5])}{others}: {note}", err=True)
     for outcome in report.failed:
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:

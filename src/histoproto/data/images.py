@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from histoproto.errors import DataError, ImageError
+from histoproto.data.pictures import (
+    ON_ITS_SIDE,
+    Picture,
+    is_tiff,
+    open_plain,
+    orientation_of,
+    read_plain,
+    read_tiff,
+    sentences,
+)
+from histoproto.data.tiff import TiffImage
+from histoproto.errors import DataError
 from histoproto.files import replace_atomically
 from histoproto.tissue import TissueSet
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 """File name endings (lower case) that count as images."""
-
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -43,25 +51,21 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as H × W × 3 uint8 RGB.
+    """The pixels of `read_picture`."""
+    return read_picture(path).pixels
 
-    Grey, palette and CMYK become RGB, transparency is laid on white (glass), 16 bits are scaled to 8.
+
+def read_picture(path: Path) -> Picture:
+    """An image file as H × W × 3 uint8 RGB, as viewers show it.
+
+    Grey, palette and CMYK become RGB, transparency is laid on white (glass), more bits are scaled to 8, and pictures
+    that lie on their side (EXIF) are turned. Colour profiles and gamma are not applied.
 
     Raises:
-        ImageError: no file, not an image, truncated, too large to be read at once, or of another pixel type.
+        ImageError: no file, not an image, truncated, too large to be read at once, of several pages, or of pixels that
+            cannot be shown as RGB without knowing more.
     """
-    image = _open(path)
-    if image.mode in _SIXTEEN_BIT:
-        grey = np.asarray(image).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ImageError(f"{path} has 32-bit pixel values, expected an image of 8 or 16 bits per channel")
-        image = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
-    elif image.mode == "F":
-        raise ImageError(f"{path} has floating-point pixel values, expected an image of 8 or 16 bits per channel")
-    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return read_tiff(path) if is_tiff(path) else read_plain(path)
 
 
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -87,40 +91,18 @@ def write_mask(path: Path, labels: NDArray[np.uint8], tissues: TissueSet) -> Non
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file in pixels, from its header; no pixel is decoded.
+    """Height and width that `read_image` will give, from the header of a file; no pixel is decoded.
 
     Raises:
         ImageError: no file, not an image, or too large to be read at once.
     """
-    width, height = _open(path, decode=False).size
-    return height, width
-
-
-def _open(path: Path, decode: bool = True) -> Image.Image:
-    """The image, decoded unless only its header is of interest; whatever goes wrong becomes one sentence."""
-    try:
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes); expected an image")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large but readable images, odd metadata
-            with Image.open(path) as image:
-                image.info["pages"] = getattr(image, "n_frames", 1)
-                if decode:
-                    image.load()
-                return image
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"there is no image {path}") from error
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(
-            f"{path} has more than {limit:,} pixels, too many to be read at once; cut it into smaller images"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not an image, or of a format that cannot be read") from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error … on damaged files
-        raise ImageError(f"{path} cannot be read and may be damaged: {error}") from error
+    if is_tiff(path):
+        with sentences(path), TiffImage(path) as tiff:
+            (width, height), orientation = (tiff.page.imagewidth, tiff.page.imagelength), tiff.orientation
+    else:
+        image = open_plain(path, decode=False)
+        (width, height), orientation = image.size, orientation_of(image)
+    return (width, height) if orientation in ON_ITS_SIDE else (height, width)
 
 
 def _save(image: Image.Image, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from histoproto.data.images import _open
+from histoproto.data.pictures import open_plain
 from histoproto.errors import DataError, ImageError, TissueError
 from histoproto.tissue import TissueSet
 
@@ -101,7 +101,7 @@ def read_selection(path: Path) -> Selection:
 
 
 def _read(path: Path) -> _Content:
-    image = _open(path)
+    image = open_plain(path, pages=True)
     if image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg":
         raise ImageError(
             f"the mask {path} is JPEG, which changes values at every border; write it as PNG, or as TIFF without losses"

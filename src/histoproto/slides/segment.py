@@ -25,6 +25,7 @@ from histoproto.slides.export import (
 from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
+from histoproto.slides.labelling.room import check_room
 from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
 from histoproto.slides.options import SlideOptions
@@ -53,7 +54,7 @@ class SlideSummary:
     windows: int
     """That went through the network."""
     notes: tuple[str, ...] = ()
-    """What was left out of the regions, or taken otherwise than one might think; in words."""
+    """Sentences on what was chosen, assumed or left out."""
 
 
 def segment_slide(
@@ -95,16 +96,20 @@ def slide_steps(
     refuse_if_filled(out)
     started, cpu = time.monotonic(), time.process_time()
     with open_slide(task.path, task.mpp) as reader:
-        mpp = require_mpp(reader)
+        mpp = require_mpp(reader, wanted=model_mpp)
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
+        patch_size = segmenter.card.patch_size
+        step = max(1, round(patch_size * (1 - options.overlap)))
+        check_room(reader, downsample, len(segmenter.tissues), patch_size, step, out)
         overview, _ = reader.thumbnail(OVERVIEW_SIDE)
         scope = find_scope(reader, mpp, task.regions, overview)
         regions = scope.regions if isinstance(scope, DrawnScope) else ()
-        plan = plan_windows(reader.height, reader.width, downsample, segmenter.card.patch_size, options.overlap, scope)
+        plan = plan_windows(reader.height, reader.width, downsample, patch_size, options.overlap, scope)
         batch_size = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
         readers = options.readers or default_readers()
         labeller = SlideLabeller(segmenter, reader, plan, scope, settings, batch_size, readers)
-        summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, int(plan.needed.sum()), scope.notes)
+        windows, notes = int(plan.needed.sum()), (*reader.notes, *scope.notes)
+        summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, windows, notes)
         with new_folder(out) as part, ExitStack() as stack:
             background = segmenter.tissues.background_index
             raster = stack.enter_context(
@@ -126,6 +131,8 @@ def slide_steps(
                 "regions": task.regions and str(task.regions.absolute()),
                 "reader": type(reader).__name__,
                 "level_0": {"width": reader.width, "height": reader.height, "mpp": mpp, "bounds": reader.origin},
+                "mpp_from": reader.mpp_from,
+                "image": reader.image,
                 "downsample": downsample,
                 **asdict(summary),
                 "tissues": [asdict(tissue) for tissue in segmenter.tissues.tissues],

@@ -37,7 +37,7 @@ class Outcome:
         state: `done` now, `finished` before (or by another process), `failed`, or `busy`: in another process's hands.
         sentence: why it failed.
         trace: where, if it is not the user's to mend.
-        notes: what of its regions was left out or read otherwise than one might think.
+        notes: what was chosen, assumed or left out.
     """
 
     job: Job

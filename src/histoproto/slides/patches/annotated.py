@@ -194,7 +194,7 @@ def _open(
 ) -> Iterator[AnnotatedSlide]:
     drawn = [region for region in read_annotations(annotations).regions if meaning[region.classification] is not None]
     with open_slide(path, slide_mpp) as reader:
-        slide_mpp = require_mpp(reader, "--region-mpp")
+        slide_mpp = require_mpp(reader, "--region-mpp", wanted=mpp)
         notes = check_places(drawn, reader.width, reader.height, slide_mpp, annotations) if drawn else []
         drawn = [drawn[index] for index in smaller_on_top([region.geometry for region in drawn])]
         labels = [meaning[region.classification] or 0 for region in drawn]

@@ -86,7 +86,7 @@ def cut_tiles(
         rows: list[list[str]] = []
         for name, task in name_slides(tasks).items():
             with open_slide(task.path, task.mpp) as reader:
-                mpp = require_mpp(reader, "--slide-mpp")
+                mpp = require_mpp(reader, "--slide-mpp", wanted=settings.mpp)
                 downsample = settings.mpp / mpp
                 places = tile_places(reader, mpp, settings, task.regions)
                 for index, top, left in places:

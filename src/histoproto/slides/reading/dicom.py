@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom.encaps import parse_basic_offsets, parse_fragments
 
+from histoproto.data.pixels import Colours, PixelKind
 from histoproto.errors import ImageError
 from histoproto.slides.reading.mosaic import TileCache, cut_from_tiles
-from histoproto.slides.reading.protocol import Level, Pixels, SlideReader, plausible
+from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
+from histoproto.slides.reading.scale import SQUARE, Stated
 
+_JPEG_COLOURS = {
+    "RGB": "RGB",
+    "YBR_FULL": "YCBCR",
+    "YBR_FULL_422": "YCBCR",
+    "MONOCHROME1": "GRAYSCALE",
+    "MONOCHROME2": "GRAYSCALE",
+}
+_PHOTOMETRIC = ("", *_JPEG_COLOURS, "YBR_ICT", "YBR_RCT")
 SEAMS = 16
 """That are looked at to find the order of frames."""
 
@@ -46,7 +55,11 @@ class DicomSlide(SlideReader):
                 self._tile = _positive(header, path, "Rows"), _positive(header, path, "Columns")
                 height = _positive(header, path, "TotalPixelMatrixRows")
                 width = _positive(header, path, "TotalPixelMatrixColumns")
-                self.mpp = plausible(_spacing_mpp(header))
+                _check_kind(header, path)
+                self._photometric = str(header.get("PhotometricInterpretation", ""))
+                self.stated = _stated(header)
+                self.vendor = str(header.get("Manufacturer", ""))
+            self.format, self.notes = "DICOM", []
             self.levels = (Level(width, height, 1.0),)
             rows, columns = -(-height // self._tile[0]), -(-width // self._tile[1])
             self._frames = self._find_frames(rows * columns)
@@ -54,6 +67,7 @@ class DicomSlide(SlideReader):
             if header.get("DimensionOrganizationType") is None:
                 by_column = np.arange(rows * columns).reshape(columns, rows).T
                 self._order = min((self._order, by_column), key=self._roughness)
+                self.notes.append("it does not say in which order its tiles lie; neighbours were fitted together")
         except BaseException:
             self._file.close()
             raise
@@ -102,7 +116,20 @@ class DicomSlide(SlideReader):
         with self._lock:
             self._file.seek(start)
             data = self._file.read(length)
-        return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+        if data[:2] == b"\xff\xd8":  # a marker in the JPEG counts more: some files in YBR say RGB
+            marked = data[6:10] == b"JFIF" or b"Adobe" in data[:1024]
+            stored = None if marked else _JPEG_COLOURS.get(self._photometric)
+            outside = "GRAYSCALE" if self._photometric.startswith("MONO") else "RGB"
+            pixels = imagecodecs.jpeg8_decode(data, colorspace=stored, outcolorspace=outside)
+        else:
+            pixels = imagecodecs.jpeg2k_decode(data)  # undoes YBR_ICT and YBR_RCT
+        if pixels.dtype != np.uint8:
+            raise ImageError(f"{self.path} holds pixels of {pixels.dtype}, expected 8 bits per channel")
+        samples = 1 if pixels.ndim == 2 else pixels.shape[2]
+        if samples not in (1, 3):
+            raise ImageError(f"{self.path} holds pixels of {samples} channels, expected RGB or grey")
+        colours: Colours = "rgb" if samples == 3 else "white is zero" if self._photometric == "MONOCHROME1" else "grey"
+        return PixelKind(colours, 8).rgb(pixels.reshape(*pixels.shape[:2], samples), self.path)
 
 
 def _positive(header: pydicom.Dataset, path: Path, name: str) -> int:
@@ -112,9 +139,32 @@ def _positive(header: pydicom.Dataset, path: Path, name: str) -> int:
     return value
 
 
-def _spacing_mpp(header: pydicom.Dataset) -> float | None:
-    """µm/px from the spacing of pixels in mm (down, across)."""
-    with suppress(AttributeError, IndexError, TypeError, ValueError):
-        down, across = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
-        return 500 * (float(down) + float(across))
+def _check_kind(header: pydicom.Dataset, path: Path) -> None:
+    """Refuse what is no whole slide by itself, or of pixels that would be shown wrongly."""
+    flavour = [str(value) for value in header.get("ImageType") or []][2:3]
+    if flavour and flavour[0] in ("LABEL", "OVERVIEW", "LOCALIZER", "THUMBNAIL"):
+        raise ImageError(f"{path} is the {flavour[0].lower()} picture of a slide; name its file of the type VOLUME")
+    if header.get("ConcatenationUID") or header.get("InConcatenationTotalNumber", 1) > 1:
+        raise ImageError(f"{path} is one of several files that make a slide (a concatenation); join them first")
+    if header.get("DimensionOrganizationType") == "TILED_SPARSE":
+        raise ImageError(f"{path} has tiles at places of their own (TILED_SPARSE); convert it to TILED_FULL")
+    for name, thing in (("TotalPixelMatrixFocalPlanes", "focal planes"), ("NumberOfOpticalPaths", "optical paths")):
+        if (count := header.get(name, 1) or 1) > 1:
+            raise ImageError(f"{path} holds {count} {thing}, expected one; save that as a file of its own")
+    photometric, bits = str(header.get("PhotometricInterpretation", "")), header.get("BitsStored", 8)
+    if photometric not in _PHOTOMETRIC or bits != 8 or header.get("PixelRepresentation", 0) != 0:
+        raise ImageError(f"{path} holds {photometric} pixels of {bits} bits, expected RGB, YBR or grey of 8 bits")
+
+
+def _stated(header: pydicom.Dataset) -> Stated | None:
+    """From the spacing of pixels in mm (down, across), or the size of the whole in mm."""
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+            down, across = header[groups][0].PixelMeasuresSequence[0].PixelSpacing
+            return Stated(1000 * float(across), 1000 * float(down), "PixelSpacing")
+    with suppress(AttributeError, TypeError, ValueError, ZeroDivisionError):
+        across = 1000 * float(header.ImagedVolumeWidth) / header.TotalPixelMatrixColumns
+        down = 1000 * float(header.ImagedVolumeHeight) / header.TotalPixelMatrixRows
+        if abs(across / down - 1) < SQUARE:  # or it is the nominal size of what the scanner can see
+            return Stated(across, down, "ImagedVolumeWidth and Height")
     return None

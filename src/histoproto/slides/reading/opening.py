@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from histoproto.errors import DataError, ImageError
+from histoproto.data.tiff import MAGIC
+from histoproto.errors import DataError, HistoProtoError, ImageError
 from histoproto.slides.reading.dicom import DicomSlide
 from histoproto.slides.reading.openslide import OpenSlideSlide, vendor
 from histoproto.slides.reading.picture import ImageSlide
-from histoproto.slides.reading.protocol import PLAUSIBLE_MPP, SlideReader
+from histoproto.slides.reading.protocol import SlideReader
+from histoproto.slides.reading.scale import check_scale, settle_mpp
 from histoproto.slides.reading.tiff import TiffSlide
 
 _log = logging.getLogger(__name__)
-
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
@@ -29,9 +30,10 @@ def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
         DataError: an impossible µm/px.
         ImageError: no such file, or none of the readers can open it.
     """
-    if mpp is not None and not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
-        raise DataError(f"µm/px of a slide must be from {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]:g}, found {mpp}")
+    settle_mpp(path, None, mpp, [])  # an impossible one is answered before anything is opened
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise ImageError(f"{path} is {'a folder' if path.is_dir() else 'no file'}; expected a slide")
         with path.open("rb") as file:
             head = file.read(132)
     except FileNotFoundError as error:
@@ -44,35 +46,52 @@ def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
     for opener in _openers(path, head):
         try:
             reader = opener(path)
+        except HistoProtoError:  # it is what it seems to be, and the next reader may read it wrongly without a word
+            raise
         except Exception as error:  # the next reader may do better
             failed.append(str(error) or type(error).__name__)
             continue
-        reader.mpp = mpp or reader.mpp
+        try:
+            reader.told = mpp is not None
+            reader.mpp = settle_mpp(path, reader.stated, mpp, reader.notes)
+        except BaseException:
+            reader.close()
+            raise
         _log.debug("%s: %s, %s × %s px, %s µm/px", path, type(reader).__name__, reader.width, reader.height, reader.mpp)
         return reader
     reasons = "; ".join(dict.fromkeys(failed))
     raise ImageError(f"{path} cannot be opened as a slide and may be damaged: {reasons}")
 
 
-def require_mpp(reader: SlideReader, option: str = "--mpp") -> float:
-    """The µm/px of a slide; `option` is where the user can give it.
+def require_mpp(reader: SlideReader, option: str = "--mpp", wanted: float | None = None) -> float:
+    """The µm/px of a slide.
+
+    Args:
+        reader: the slide.
+        option: where the user can give it.
+        wanted: µm/px at which the slide is to be read.
 
     Raises:
-        DataError: the file does not say, and nobody else did.
+        DataError: the file does not say, and nobody else did; or the file's is far from what is wanted.
     """
     if reader.mpp is None:
+        power = f"; its objective is said to be {reader.power:g}×" if reader.power else ""
+        doubt = f"; {reader.stated.doubt}" if reader.stated and reader.stated.doubt else ""
         raise DataError(
-            f"{reader.path} does not say how many µm a pixel is wide; give it with {option} (0.25 at 40×, 0.5 at 20×)"
+            f"{reader.path} does not say how many µm a pixel is wide{doubt}{power}; give it with {option} "
+            "(0.25 at 40×, 0.5 at 20×)"
         )
+    if wanted is not None:
+        check_scale(reader.path, reader.mpp, wanted, reader.told, option)
     return reader.mpp
 
 
 def _openers(path: Path, head: bytes) -> list[Callable[[Path], SlideReader]]:
     """Readers worth a try, the best first."""
     maker = vendor(path)
-    openers: list[Callable[[Path], SlideReader]] = [OpenSlideSlide] if maker else []
-    if head[:4] in _TIFF:  # in plain tiled TIFF, OpenSlide does not see what OME adds, and takes five times as long
-        openers.insert(0 if maker == "generic-tiff" else 1, TiffSlide)
+    openers: list[Callable[[Path], SlideReader]] = [OpenSlideSlide] if maker and maker != "generic-tiff" else []
+    if head[:4] in MAGIC:  # in plain tiled TIFF, OpenSlide does not see what OME adds, and takes five times as long
+        openers.append(TiffSlide)
     if head[128:132] == b"DICM":
         openers.append(DicomSlide)
     return openers or [ImageSlide]

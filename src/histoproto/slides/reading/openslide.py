@@ -10,7 +10,8 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from histoproto.slides.reading.protocol import Level, Pixels, SlideReader, plausible
+from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
+from histoproto.slides.reading.scale import Stated
 
 
 class OpenSlideSlide(SlideReader):
@@ -24,7 +25,12 @@ class OpenSlideSlide(SlideReader):
         self.path = path
         self._slide = openslide.OpenSlide(path)
         known = self._slide.properties
-        self.mpp = plausible(_mean_mpp(known))
+        self.stated = _stated(known)
+        self.vendor = self.format = known.get("openslide.vendor", "")
+        self.power = _number(known.get("openslide.objective-power"))
+        self.profile = getattr(self._slide, "color_profile", None) is not None
+        self.beside = tuple(sorted(self._slide.associated_images))
+        self.notes = []
         self.origin = (int(known.get("openslide.bounds-x", 0)), int(known.get("openslide.bounds-y", 0)))
         full_width, full_height = self._slide.dimensions
         width = int(known.get("openslide.bounds-width", full_width - self.origin[0]))
@@ -59,7 +65,16 @@ def vendor(path: Path) -> str | None:
     return None
 
 
-def _mean_mpp(known: Mapping[str, str]) -> float | None:
-    with suppress(KeyError, ValueError):
-        return (float(known["openslide.mpp-x"]) + float(known["openslide.mpp-y"])) / 2
+def _stated(known: Mapping[str, str]) -> Stated | None:
+    across, down = (_number(known.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    if across is None and down is None:
+        return None
+    # Printers' resolutions are in none of the makers' own formats, but in TIFF tags that OpenSlide falls back to.
+    of_print = "tiff.XResolution" in known
+    return Stated(across or down or 0, down or across or 0, "mpp-x and mpp-y of OpenSlide", of_print)
+
+
+def _number(text: str | None) -> float | None:
+    with suppress(TypeError, ValueError):
+        return float(text)  # type: ignore[arg-type]
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from histoproto.data.images import read_image
+from histoproto.data.images import read_picture
 from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
 
 
@@ -12,13 +12,14 @@ class ImageSlide(SlideReader):
     """A plain image, held in memory: such files can only be read as a whole. It does not know its µm/px.
 
     Raises:
-        ImageError: see `read_image`.
+        ImageError: see `read_picture`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.mpp = None
-        self._pixels = read_image(path)
+        picture = read_picture(path)
+        self._pixels, self.notes = picture.pixels, list(picture.notes)
+        self.format = "picture"
         height, width = self._pixels.shape[:2]
         self.levels = (Level(width, height, 1.0),)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histoproto.errors import HistoProtoError, ImageError
+from histoproto.slides.reading.scale import Stated
 
 Pixels = NDArray[np.uint8]
 
@@ -20,8 +21,6 @@ PIXELS_AT_ONCE = 2**22
 """Of a level, decoded for one read; larger reads are done in parts, so that any thumbnail fits into memory."""
 FINER = 1.01
 """A level counts as fine enough if it is at most this many times coarser than what is asked for."""
-PLAUSIBLE_MPP = (0.01, 50.0)
-"""µm/px that a microscope can mean; beyond lie the resolutions of printers and screens."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,34 @@ class SlideReader(ABC):
     path: Path
     levels: tuple[Level, ...]
     """From the finest (level 0, downsample 1) on."""
-    mpp: float | None
-    """µm/px of level 0; None where the file does not say."""
+    mpp: float | None = None
+    """µm/px of level 0, as `open_slide` settles it; None where neither the file nor the user says."""
+    stated: Stated | None = None
+    """The size of a pixel as the file states it."""
+    told: bool = False
+    """Whether the µm/px is the user's."""
+    notes: list[str]
+    """Sentences on what was chosen, assumed or left out, without the name of the file."""
+    format: str = ""
+    """Of the file, for people."""
+    vendor: str = ""
+    power: float | None = None
+    """Magnification of the objective."""
+    image: str = ""
+    """Name of the image that is read, where a file gives its images names."""
+    beside: tuple[str, ...] = ()
+    """Names of further images in the file, such as its label."""
+    profile: bool = False
+    """Whether the file has a colour profile, which is not applied."""
     origin: tuple[int, int] = (0, 0)
     """Left and top of the bounds on the canvas of the file, in pixels of level 0."""
+
+    @property
+    def mpp_from(self) -> str:
+        """Where the µm/px comes from."""
+        if self.mpp is None:
+            return "unknown"
+        return self.stated.source if self.stated and not self.told else "told"
 
     @property
     def width(self) -> int:
@@ -154,11 +177,6 @@ class SlideReader(ABC):
             place = tuple(round(value * self.levels[level].downsample) for value in (left, top))
             reason = str(error) or type(error).__name__
             raise ImageError(f"{self.path} cannot be read near pixel {place}; it may be damaged: {reason}") from error
-
-
-def plausible(mpp: float | None) -> float | None:
-    """µm/px as a file states it, or None where it cannot be that of a microscope."""
-    return mpp if mpp is not None and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1] else None
 
 
 def _overlap(start: int, length: int, limit: int) -> slice:

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+
+from histoproto.errors import ImageError
+from histoproto.slides.reading.opening import open_slide
+from slide_files import write_dicom
+
+Pixels = NDArray[np.uint8]
+
+
+def changed(path: Path, picture: Pixels, **values: object) -> Path:
+    write_dicom(path, picture, mpp=0.5)
+    with pydicom.dcmread(path) as file:
+        for name, value in values.items():
+            setattr(file, name, value)
+        file.save_as(path)
+    return path
+
+
+def test_scale(picture: Pixels, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", picture, mpp=0.5)
+    with open_slide(tmp_path / "a.dcm") as slide:
+        assert (slide.mpp, slide.mpp_from) == (pytest.approx(0.5), "PixelSpacing")
+    write_dicom(tmp_path / "a.dcm", picture)
+    path = tmp_path / "a.dcm"
+    with pydicom.dcmread(path) as file:
+        file.ImagedVolumeWidth, file.ImagedVolumeHeight = picture.shape[1] * 0.002, picture.shape[0] * 0.002
+        file.save_as(path)
+    with open_slide(path) as slide:
+        assert (slide.mpp, slide.mpp_from) == (pytest.approx(2), "ImagedVolumeWidth and Height")
+    with pydicom.dcmread(path) as file:
+        file.ImagedVolumeWidth = file.ImagedVolumeHeight = 15.0  # all that the scanner can see
+        file.save_as(path)
+    with open_slide(path) as slide:
+        assert slide.mpp is None
+
+
+def test_oblong_pixels_are_refused(picture: Pixels, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", picture, mpp=0.5)
+    with pydicom.dcmread(tmp_path / "a.dcm") as file:
+        file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [0.001, 0.0005]
+        file.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ImageError, match=r"pixels of 0\.5 × 1 µm \(PixelSpacing\)"):
+        open_slide(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422", "YBR_FULL"])
+def test_colours_are_those_of_the_jpeg(photometric: str, picture: Pixels, tmp_path: Path) -> None:
+    """A JPEG with a JFIF marker holds YBR; real files say RGB of such."""
+    with open_slide(changed(tmp_path / "a.dcm", picture, PhotometricInterpretation=photometric)) as slide:
+        assert np.abs(slide.read(0, 0, slide.width, slide.height).astype(int) - picture).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, "is the label picture of a slide"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "OVERVIEW", "NONE"]}, "is the overview picture of a slide"),
+        ({"ConcatenationUID": "1.2.3"}, "one of several files"),
+        ({"InConcatenationTotalNumber": 3}, "one of several files"),
+        ({"TotalPixelMatrixFocalPlanes": 5}, "5 focal planes"),
+        ({"NumberOfOpticalPaths": 3}, "3 optical paths"),
+        ({"DimensionOrganizationType": "TILED_SPARSE"}, "TILED_SPARSE"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR pixels of 8 bits"),
+        ({"BitsStored": 12}, "of 12 bits"),
+        ({"PixelRepresentation": 1}, "expected RGB, YBR or grey"),
+        ({"TotalPixelMatrixColumns": 2**31 - 1}, "frames, expected"),
+    ],
+)
+def test_what_is_no_slide_by_itself_is_refused(
+    values: dict[str, object], sentence: str, picture: Pixels, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageError, match=sentence):
+        open_slide(changed(tmp_path / "a.dcm", picture, **values))
+
+
+def test_monochrome(picture: Pixels, tmp_path: Path) -> None:
+    grey = np.repeat(picture[..., :1], 3, axis=2)
+    for kind, expected in (("MONOCHROME2", grey), ("MONOCHROME1", 255 - grey)):
+        path = changed(tmp_path / "a.dcm", grey, PhotometricInterpretation=kind, SamplesPerPixel=1)
+        with open_slide(path) as slide:
+            assert np.abs(slide.read(0, 0, slide.width, slide.height).astype(int) - expected).mean() < 3
