@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from histoproto.errors import DataError
-from histoproto.slides.labelling.plan import CELL, TILE_PIXELS
+from histoproto.inference.windows import CELL
+from histoproto.slides.labelling.plan import TILE_PIXELS
 from histoproto.slides.reading.protocol import SlideReader
 
 FILES = 1.25
