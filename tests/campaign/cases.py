@@ -114,10 +114,10 @@ FILES = (
 MORE_CALLS = {
     "data check table": (["data", "check", "table"], ["table"]),
     "data cut groups": (
-        ["data", "cut", "regions", "out", "--size", "32", "--groups", "patients.csv", "--test-groups", "one"],
+        ["data", "cut", "regions", "--out", "out", "--size", "32", "--groups", "patients.csv", "--test-groups", "one"],
         ["regions", "patients.csv"],
     ),
-    "data cut slides": (["data", "cut", "slides", "out", "--size", "32", "--mpp", "1"], ["slides"]),
+    "data cut slides": (["data", "cut", "slides", "--out", "out", "--size", "32", "--mpp", "1"], ["slides"]),
     "train config": (["train", "data", "--out", "out", "--no-report", "--config", "run/config.yaml"], ["data", "run"]),
     "train resume": (["train", "data", "--out", "run", "--no-report", "--resume"], ["data", "run"]),
     "predict onnx": (["predict", "onnx", "images", "--out", "out"], ["onnx", "images"]),

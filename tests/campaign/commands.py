@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -32,12 +32,12 @@ class Call:
 CALLS = {
     "demo": Call(["--quick", "--out", "out"], [], quick=False),
     "data check": Call(["data"], ["data"]),
-    "data cut": Call(["regions", "out", "--size", "32"], ["regions"]),
+    "data cut": Call(["regions", "--out", "out", "--size", "32"], ["regions"]),
     "data tiles": Call(
-        ["slides/slide.tif", "--out", "out", "--tissues", "a,b", "--mpp", "1", "--size", "64"], ["slides"]
+        ["slides/slide.tif", "--out", "out", "--classes", "a,b", "--mpp", "1", "--size", "64"], ["slides"]
     ),
-    "data phantom": Call(["out", "--train", "2", "--val", "1", "--test", "1", "--size", "32"], []),
-    "data phantom-slide": Call(["out.tif", "--width", "64", "--height", "64"], []),
+    "data phantom": Call(["--out", "out", "--train", "2", "--val", "1", "--test", "1", "--size", "32"], []),
+    "data phantom-slide": Call(["--out", "out.tif", "--width", "64", "--height", "64"], []),
     "train": Call(["data", "--out", "out", "--no-report", *SMALL_OPTIONS], ["data"]),
     "evaluate": Call(["run", "data"], ["run", "data"]),
     "predict": Call(["run", "images", "--out", "out"], ["run", "images"]),
@@ -85,12 +85,14 @@ def options() -> Iterator[Option]:
         hints = get_type_hints(function, include_extras=True)
         places = 0
         for name in inspect.signature(function).parameters:
+            if get_origin(hints[name]) is not Annotated:
+                continue
             annotated, info = get_args(hints[name])[:2]
             kind = _plain(annotated)
             place = None
             if isinstance(info, typer.models.ArgumentInfo):
                 place, places = places, places + 1
-            if kind in (int, float, str, Path):
+            if kind in (int, float, str, Path) and not getattr(info, "hidden", False):
                 given = [text for text in info.param_decls or () if text.startswith("--")]
                 yield Option(command, given[0] if given else f"--{name.replace('_', '-')}", kind, place)
 

@@ -35,8 +35,8 @@ def make_good(bench: Bench) -> None:
         result = bench.run(good, list(arguments), 300)
         assert result.code == 0, f"{arguments}: {result.output}"
 
-    run("data", "phantom", "data", "--train", "12", "--val", "2", "--test", "3", "--size", "64")
-    run("data", "phantom-slide", "slide.tif", "--width", "256", "--height", "192")
+    run("data", "phantom", "--out", "data", "--train", "12", "--val", "2", "--test", "3", "--size", "64")
+    run("data", "phantom-slide", "--out", "slide.tif", "--width", "256", "--height", "192")
     run("train", "data", "--out", "run", "--no-report", *SMALL_OPTIONS)
     run("evaluate", "run", "data")
     run("export", "run", "--out", "onnx")

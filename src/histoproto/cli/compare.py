@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histoproto.cli.terminal import terminal
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -53,8 +55,6 @@ def compare(
     Writes comparison.csv (a row per run), comparison.md and comparison.html. A stopped comparison goes on where it was,
     a finished run is never repeated, and rows can be added later with the same --out.
     """
-    from rich.console import Console
-
     from histoproto.compare.page import write_page
     from histoproto.compare.plan import Plan, make_rows, read_plan
     from histoproto.compare.session import complete
@@ -68,7 +68,7 @@ def compare(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         failed = complete(Plan.make(data, asked, seeds, reference, folds), out, jobs, paper, typer.echo)
     found = write_table(read_plan(out), out)
-    Console().print(_short(found))
+    terminal().print(_short(found))
     typer.echo(f"written: {out / 'comparison.md'}, comparison.csv")
     if found.results and not found.plan.folds:  # a page shows one model at work
         typer.echo(f"written: {write_page(replace(found.plan, data=data), out, pictures)}")

@@ -11,6 +11,7 @@ import typer
 
 from histoproto.cli.command import Group, register
 from histoproto.cli.renamed import OldOut, chosen_out
+from histoproto.cli.terminal import progress_bars, terminal
 
 if TYPE_CHECKING:
     from histoproto.data.check import DataReport
@@ -215,11 +216,7 @@ register(app, "phantom-slide", phantom_slide)
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on the terminal, as something to tell of progress."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bars() as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -272,12 +269,11 @@ def _counted(classes: Mapping[Any, int]) -> str:
 
 
 def _print_report(report: DataReport) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    data, console = report.data, Console(soft_wrap=True, highlight=False)
+    data, console = report.data, terminal(soft_wrap=True)
     names = data.tissues.names
-    console.print(f"layout: {data.layout}\ntissues: {', '.join(names)}", markup=False)
+    console.print(f"layout: {data.layout}\ntissues: {', '.join(names)}")
     table = Table("split", "patches", "groups", "width × height")
     for split, sizes in report.sizes.items():
         patches = data.split(split)
@@ -286,7 +282,7 @@ def _print_report(report: DataReport) -> None:
     console.print(table)
     for split, pixels in report.pixels.items():
         shares = zip((*names, "background"), pixels / pixels.sum(), strict=True)
-        console.print(f"{split} masks: {', '.join(f'{name} {share:.1%}' for name, share in shares)}", markup=False)
+        console.print(f"{split} masks: {', '.join(f'{name} {share:.1%}' for name, share in shares)}")
     if report.combinations:
         total = report.combinations.total()
         table = Table("train", "in all", "alone", *(f"and {name}" for name in names))
@@ -297,8 +293,8 @@ def _print_report(report: DataReport) -> None:
             table.add_row(name, f"{row[i]} ({row[i] / total:.0%})", str(alone), *cells)
         console.print(table)
     for warning in report.warnings:
-        console.print(f"note: {warning}", markup=False)
+        console.print(f"note: {warning}")
     for problem in report.problems:
-        console.print(f"problem: {problem}", markup=False)
+        console.print(f"problem: {problem}")
     if not report.problems:
         console.print("no problems found")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histoproto.cli.terminal import terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -32,8 +34,6 @@ def demo(
 
     Run again in the same folder, it goes on where it stopped.
     """
-    from rich.console import Console
-
     from histoproto.config import load_settings
     from histoproto.data.layouts import open_data
     from histoproto.data.phantom import write_phantom
@@ -44,7 +44,7 @@ def demo(
     from histoproto.report.html import write_report
     from histoproto.training.run import train
 
-    console = Console(highlight=False)
+    console = terminal()
     started = time.monotonic()
     data, run, masks = out / "data", out / "run", out / "predictions"
     patches, settings = (QUICK_PATCHES, QUICK_SETTINGS) if quick else (PATCHES, SETTINGS)
@@ -63,7 +63,7 @@ def demo(
     console.print(_table(results, colour))
     console.print(f"done in {(time.monotonic() - started) / 60:.1f} minutes; look at", soft_wrap=True)
     for path in (report, masks / "overlay"):
-        console.print(f"  {path.resolve()}", soft_wrap=True, markup=False)
+        console.print(f"  {path.resolve()}", soft_wrap=True)
     console.print("to label tiles and see the map in a browser: histoproto studio --demo", soft_wrap=True)
 
 
@@ -72,7 +72,7 @@ def _step(console: Console, what: str) -> Iterator[None]:
     console.print(f"{what} …")
     started = time.monotonic()
     yield
-    console.print(f"[dim]  {time.monotonic() - started:.0f} s[/]")
+    console.print(f"  {time.monotonic() - started:.0f} s", style="dim")
 
 
 def _table(results: dict[str, dict[str, Any]], colour: ColourBaseline) -> Table:

@@ -37,7 +37,7 @@ def doctor() -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, fine, found in findings():
-        table.add_row(marks[fine], name, escape(found))
+        table.add_row(marks[fine], escape(name), escape(found))
     Console().print(table)
 
 

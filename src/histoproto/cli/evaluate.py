@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histoproto.cli.inference_options import Background, DeviceOption, Fusion, RunArgument, given
+from histoproto.cli.terminal import progress_bars, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,9 +69,6 @@ def evaluate(
     Here alone, what makes masks comes from the protocol and not from the model, so that scores of different models can
     be compared.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, find_protocol
     from histoproto.evaluation.protocols import evaluate as measure
 
@@ -78,8 +76,7 @@ def evaluate(
         labels=labels, background=score_background, views=views, crf=crf, fusion=fusion, find_background=background
     )
     protocols = [replace(find_protocol(name), **changes) for name in (PROTOCOLS if protocol == "all" else [protocol])]
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bars() as bar:
         tasks = {one.name: bar.add_task(one.name, total=None) for one in protocols}
         results = measure(
             run,
@@ -91,7 +88,7 @@ def evaluate(
             lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
         )
     for name, result in results.items():
-        Console().print(score_table(name, result))
+        terminal().print(score_table(name, result))
         if name in PURPOSES:
             typer.echo(f"{name}: {PURPOSES[name]}\n")
     typer.echo(f"written: {run / 'metrics.json'}")

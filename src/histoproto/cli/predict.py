@@ -17,6 +17,7 @@ from histoproto.cli.inference_options import (
     ViewsOption,
     given,
 )
+from histoproto.cli.terminal import progress_bars
 
 
 def predict(
@@ -40,9 +41,6 @@ def predict(
 
     Options that are not given are those saved with the model.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from histoproto.errors import ImageError
     from histoproto.inference.predict import find_images, predict_files
     from histoproto.inference.segmenter import Segmenter
@@ -56,8 +54,7 @@ def predict(
         typer.echo(
             "note: the model does not know its µm/px; images are taken as they are, --mpp only gives mm²", err=True
         )
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bars() as bar:
         task = bar.add_task("segmenting", total=None)
         prediction = predict_files(
             segmenter,

@@ -18,6 +18,7 @@ from histoproto.cli.inference_options import (
     ViewsOption,
     given,
 )
+from histoproto.cli.terminal import progress_bars, terminal
 
 PRINTED = 30
 """Slides whose areas are printed; those of all are in summary.csv."""
@@ -84,8 +85,7 @@ def segment(
 
     Finished slides are skipped, so that the same command goes on where it was stopped; several machines may share OUT.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
+    from rich.progress import TaskID
 
     from histoproto.errors import DataError
     from histoproto.slides.many.batch import segment_slides
@@ -110,8 +110,7 @@ def segment(
             tolerance_um=tolerance,
         ),
     )
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bars() as bar:
         everything = bar.add_task("slides", total=len(tasks))
         in_hand: dict[str, TaskID] = {}
 
@@ -161,7 +160,6 @@ def segment(
 
 
 def _print_areas(names: list[str], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
@@ -176,6 +174,6 @@ def _print_areas(names: list[str], out: Path) -> None:
         found = {row.tissue: f"{row.mm2:.2f} ({row.percent:.0f} %)" if row.pixels else "–" for row in rows}
         table.add_row(name, *(found.get(tissue, "") for tissue in tissues))
     if names:
-        Console(soft_wrap=True, highlight=False).print(table)
+        terminal(soft_wrap=True).print(table)
     if len(names) > PRINTED:
         typer.echo(f"… and {len(names) - PRINTED} more: {out / 'summary.csv'}")

@@ -21,6 +21,7 @@ from histoproto.compare.bootstrap import DRAWS, Difference
 from histoproto.compare.plan import read_plan
 from histoproto.compare.results import COLUMNS, Column, RunResult
 from histoproto.compare.table import Cell, Comparison, compare, difference_words, markdown_table, mean_and_spread
+from histoproto.documents.markdown import plain
 from histoproto.errors import HistoProtoError, RunError
 from histoproto.files import replace_atomically
 
@@ -133,12 +134,12 @@ def _shuffled(draws: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
 def merged_markdown(merged: Merged) -> str:
     """As Markdown: mIoU on each data set and their average, the other averages, the differences."""
-    names = ", ".join(merged.names)
+    names = plain(", ".join(merged.names))
     parts = [
         "# Comparison over data sets",
         f"Protocol **honest**: predicted labels, background ignored, one view, no CRF. mIoU in %, mean ± standard "
         f"deviation over seeds; *average*: over the data sets ({names}), for each seed, before mean and deviation.",
-        *(f"**{note}**" for note in merged.notes),
+        *(f"**{plain(note)}**" for note in merged.notes),
         markdown_table(
             ["method", *merged.names, "average"],
             [[label, *map(str, merged.scores[label])] for label in merged.labels],
@@ -152,8 +153,8 @@ def merged_markdown(merged: Merged) -> str:
     if merged.differences:
         first = merged.differences[0]
         parts += [
-            f"Differences of the average mIoU to {first.reference} in points, same seeds; 95 % interval of {DRAWS} "
-            f"bootstrap draws of regions in each data set ({first.regions} regions in all):",
+            f"Differences of the average mIoU to {plain(first.reference)} in points, same seeds; 95 % interval of "
+            f"{DRAWS} bootstrap draws of regions in each data set ({first.regions} regions in all):",
             markdown_table(
                 ["method", "difference", "95 % interval", ""],
                 [[d.label, *difference_words(d), d.verdict] for d in merged.differences],

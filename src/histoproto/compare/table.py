@@ -13,6 +13,7 @@ from histoproto.compare.bootstrap import DRAWS, Difference, differences
 from histoproto.compare.folds import read_results
 from histoproto.compare.plan import Plan
 from histoproto.compare.results import Column, RunResult, columns_of, unlike
+from histoproto.documents.markdown import plain
 from histoproto.documents.tables import write_table as write_csv
 from histoproto.files import replace_atomically
 from histoproto.ledger import own
@@ -126,21 +127,22 @@ def write_table(plan: Plan, out: Path) -> Comparison:
 def markdown(found: Comparison) -> str:
     """The comparison as Markdown, the protocol above the table."""
     if not found.results:
-        return f"# Comparison on {found.plan.data.name}\n\nNo run is finished yet.\n"
+        return f"# Comparison on {plain(found.plan.data.name)}\n\nNo run is finished yet.\n"
     seeds = f"mean ± standard deviation over up to {found.plan.seeds} seeds" if found.plan.seeds > 1 else "one seed"
     parts = [
-        f"# Comparison on {found.plan.data.name}",
-        f"Protocol **honest**: {found.protocol}. {seeds.capitalize()}; scores in %.{stages_words(found)}",
-        *(f"**{note}**" for note in found.notes),
+        f"# Comparison on {plain(found.plan.data.name)}",
+        f"Protocol **honest**: {plain(found.protocol)}. {seeds.capitalize()}; scores in %. "
+        f"{plain(stages_words(found))}".rstrip(),
+        *(f"**{plain(note)}**" for note in found.notes),
         markdown_table(
             ["method", "seeds", *(column.heading for column in found.columns)],
             [[row.label, str(row.seeds), *map(str, row.cells)] for row in found.rows],
         ),
-        "\n".join(f"- *{column.heading}*: {column.meaning}" for column in found.columns if column.meaning),
+        "\n".join(f"- *{plain(column.heading)}*: {column.meaning}" for column in found.columns if column.meaning),
     ]
     if found.differences:
         parts += [
-            f"## Differences to {found.plan.reference}",
+            f"## Differences to {plain(found.plan.reference)}",
             f"mIoU in points, protocol honest, mean over seeds, each against the same seed; 95 % interval of {DRAWS} "
             f"bootstrap draws over {found.differences[0].regions} regions (other regions, not other seeds).",
             markdown_table(
@@ -173,6 +175,6 @@ def difference_words(difference: Difference) -> tuple[str, str]:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells as a table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    """Cells as a table in Markdown, each shown as it is."""
+    lines = [map(plain, header), ["---"] * len(header), *(map(plain, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -144,7 +144,7 @@ class ProgressBar(lightning.pytorch.callbacks.ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = Console()
+        self._console = Console(markup=False)
         self._bar: Progress | None = None
 
     def disable(self) -> None:
