@@ -17,6 +17,7 @@ from histoproto.documents.ranges import Count, Fraction, Mpp, NonNegative, Posit
 from histoproto.documents.yaml_file import parse_yaml, read_yaml
 from histoproto.errors import SettingError, shown
 
+Logger = Literal["tensorboard", "wandb", "mlflow"]
 Architecture = Literal["prototypes", "prototypes+decoder", "linear", "segmentation"]
 Tuning = Literal["full", "frozen"]
 
@@ -132,6 +133,9 @@ class TrainingSettings(_Group):
     accelerator: str = "auto"
     devices: Annotated[Count, Field(le=1024)] | Literal["auto"] = "auto"
     nodes: Annotated[Count, Field(le=1024)] = 1
+    logger: Logger = "tensorboard"
+    """Who draws the curves beside history.csv: a folder of the run; or `wandb`, `mlflow`, whose packages are extras and
+    which send losses and scores to wherever they are set up for."""
     checkpoint_every: Count = 500
     """Steps between two checkpoints for resuming (one is also written after each epoch)."""
 

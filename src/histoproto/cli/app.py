@@ -20,6 +20,7 @@ from histoproto.cli.features import features
 from histoproto.cli.predict import predict
 from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
+from histoproto.cli.schema import schema
 from histoproto.cli.segment import segment
 from histoproto.cli.studio import studio
 from histoproto.cli.train import train
@@ -55,5 +56,18 @@ def _options(
 register(app, "demo", demo)
 app.add_typer(data.app, name="data")
 app.add_typer(slide.app, name="slide")
-for command in (studio, train, evaluate, predict, segment, compare, prototypes, features, report, export, doctor):
+for command in (
+    studio,
+    train,
+    evaluate,
+    predict,
+    segment,
+    compare,
+    prototypes,
+    features,
+    report,
+    export,
+    doctor,
+    schema,
+):
     register(app, command.__name__, command)

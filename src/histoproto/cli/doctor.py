@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from histoproto import hub, plugins
 
@@ -25,7 +28,14 @@ Finding = tuple[str, bool | None, str]
 """What was looked at; True: fine, False: missing, None: no matter; what was found."""
 
 
-def doctor() -> None:
+def doctor(
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="ZIP", help="Also write what a report of a fault needs; no images, no names.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Put settings, history and logs of this run into the bundle.")
+    ] = None,
+) -> None:
     """Show what is installed, what works, what is missing and how to get it."""
     from rich.console import Console
     from rich.markup import escape
@@ -36,9 +46,15 @@ def doctor() -> None:
     table.add_column(width=1)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    lines = []
     for name, fine, found in findings():
         table.add_row(marks[fine], escape(name), escape(found))
+        lines.append(f"{ {True: 'fine', False: 'MISSING', None: '-'}[fine]:8} {name}: {found}")
     Console().print(table)
+    if bundle is not None:
+        from histoproto.cli.bundle import write_bundle
+
+        typer.echo(f"written: {write_bundle(bundle, lines, run)}; look into it before you send it")
 
 
 def findings() -> Iterator[Finding]:

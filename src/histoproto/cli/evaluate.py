@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histoproto.cli.inference_options import Background, DeviceOption, Fusion, RunArgument, given
+from histoproto.cli.inference_options import Background, DeviceOption, Fusion, RunArgument, given, run_folder
 from histoproto.cli.terminal import progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def evaluate(
     from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, find_protocol
     from histoproto.evaluation.protocols import evaluate as measure
 
+    run = run_folder(run)
     changes = given(
         labels=labels, background=score_background, views=views, crf=crf, fusion=fusion, find_background=background
     )

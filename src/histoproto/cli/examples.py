@@ -44,6 +44,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "prototypes": ("histoproto prototypes RUN DATA --out OUT",),
     "features": ("histoproto features", "histoproto features --clear"),
     "report": ("histoproto report RUN", "histoproto report RUN DATA"),
-    "export": ("histoproto export RUN --out OUT", "histoproto export RUN --out OUT --format torch-export"),
-    "doctor": ("histoproto doctor",),
+    "export": (
+        "histoproto export RUN --out OUT",
+        "histoproto export RUN --out OUT --format torch-export",
+        "histoproto export RUN --out model.zip --format zip",
+        "histoproto export RUN --push OWNER/NAME",
+    ),
+    "doctor": ("histoproto doctor", "histoproto doctor --bundle fault.zip --run RUN"),
+    "schema": ("histoproto schema config --out config.schema.json", "histoproto schema model"),
 }

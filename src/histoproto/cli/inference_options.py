@@ -25,9 +25,25 @@ class Background(StrEnum):
 
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`, or what `export` wrote.")
+    Path, typer.Argument(metavar="RUN", help="Run folder of `histoproto train`, or what `export` wrote (zip, ONNX).")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+
+
+def run_folder(run: Path) -> Path:
+    """The folder of a run, for commands that write into it: a zip is unpacked beside itself first, and stays so."""
+    from histoproto.model.archive import is_archive, unpack
+    from histoproto.model.saving import CARD_FILE
+
+    if not is_archive(run):
+        return run
+    folder = run.with_suffix("")
+    if not (folder / CARD_FILE).is_file():
+        unpack(run, folder)
+        typer.echo(f"note: {run} is unpacked to {folder}, where results go", err=True)
+    return folder
+
+
 ViewsOption = Annotated[int | None, typer.Option(help="Test-time views: 1 or 6.", show_default="the model's")]
 CrfOption = Annotated[bool | None, typer.Option("--crf/--no-crf", help="Refine outlines.", show_default="the model's")]
 FusionOption = Annotated[Fusion | None, typer.Option(help="How scales are fused.", show_default="the model's")]

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from histoproto.cli.inference_options import RunArgument
+
 
 def prototypes(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a trained model.")],
+    run: RunArgument,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder to look at, with masks or without.")],
     out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Folder to write to.")],
 ) -> None:

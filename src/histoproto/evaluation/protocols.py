@@ -98,8 +98,8 @@ PROTOCOLS = {
 
 PURPOSES = {
     "honest": "what to expect on new images, whose tissues nobody knows; compare models by it",
-    "told": "honest, but told which tissues are in each image: an upper bound; what is missing from it is confusion "
-    "between tissues, what is missing to 100 % is borders",
+    "told": "an upper bound: honest, but told which tissues are in each image; from honest to it is what confusion of "
+    "tissues costs, from it to 100 % what borders cost",
     "paper": "as LPD and PBIP are reported, to compare with their figures; no upper bound, for its rule for background "
     "is scored as well",
 }

@@ -19,6 +19,7 @@ from histoproto.files import replace_atomically
 from histoproto.inference.onnx_network import IMAGES, LOGITS, ONNX_FILE, OnnxNetwork
 from histoproto.inference.patches import ENCODER_STRIDE
 from histoproto.ledger import Ledger, own
+from histoproto.model.archive import opened
 from histoproto.model.network import ClassMaps, Network
 from histoproto.model.rewriting import exportable, fold_normalisation
 from histoproto.model.saving import CARD_FILE, PROGRAM_FILE, load_model
@@ -60,6 +61,7 @@ def export_model(run: Path, out: Path, kind: Format) -> Path:
         OutputError: the folder cannot be written to, is the run itself or holds another model, or the export differs
             from the model.
     """
+    run = opened(run)
     network, _ = load_model(run)
     if out.resolve() == run.resolve():
         raise OutputError(f"{out} is the run itself; give another folder for the exported model")

@@ -25,6 +25,7 @@ from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
 from histoproto.inference.windows import window_grid
+from histoproto.model.archive import opened
 from histoproto.model.half_precision import HalfPrecision
 from histoproto.model.network import Network
 from histoproto.model.rewriting import fold_normalisation
@@ -74,7 +75,7 @@ class Segmenter:
 
     @classmethod
     def load(cls, run: Path | str, device: str = "auto", fast: bool = False) -> Segmenter:
-        """From a run folder, or from what `histoproto export --format onnx` wrote (the folder or its `model.onnx`).
+        """From a run folder, or from what `histoproto export` wrote: a zip, or a folder with `model.onnx` or that file.
 
         Args:
             run: the folder or file.
@@ -86,6 +87,7 @@ class Segmenter:
             RunError, WeightsError: see `load_model`.
             SettingError: there is no such device, or ONNX Runtime is not installed.
         """
+        run = opened(Path(run))
         folder = Path(run).parent if Path(run).suffix == ".onnx" else Path(run)
         onnx = folder / ONNX_FILE if folder == Path(run) else Path(run)
         if onnx.is_file() and not (folder / WEIGHTS_FILE).exists():

@@ -12,6 +12,7 @@ from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, RunError
 from histoproto.evaluation.prototypes import PrototypeScores
 from histoproto.ledger import Ledger, own
+from histoproto.model.archive import opened
 from histoproto.model.network import HasPrototypes
 from histoproto.model.saving import ModelCard, load_model
 from histoproto.report.page import render
@@ -114,7 +115,7 @@ def write_prototypes(run: Path, data: Path, out: Path) -> Path:
         RunError: there is no model, or one without prototypes.
         DataError, TissueError, OutputError: see `open_data`, `collect_maps`.
     """
-    network, card = load_model(run)
+    network, card = load_model(opened(run))
     if not isinstance(network, HasPrototypes):
         raise RunError(f"the model in {run} ({card.method}) has no prototypes; give a run of lpd or pbip")
     Ledger(out).require_own(out / name for name in ("tissues.csv", "prototypes.csv", "prototypes.html"))

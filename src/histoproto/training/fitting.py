@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
@@ -24,6 +23,7 @@ from histoproto.training.checkpoint import find_checkpoint
 from histoproto.training.epochs import count_epochs
 from histoproto.training.folder import HISTORY_FILE, begin
 from histoproto.training.frozen import freeze
+from histoproto.training.loggers import make_logger
 from histoproto.training.mask_validation import MaskValidation
 from histoproto.training.material import Material
 from histoproto.training.module import TrainingModule
@@ -66,6 +66,7 @@ def fit(
         criterion = "val_miou"
         callbacks.append(MaskValidation(material.folder.split("val"), provisional))
     checkpoints = Checkpoints(folder, training.checkpoint_every, criterion, begun.key)
+    logger = make_logger(training.logger, out)
     interval = max(1, plan.steps // 200)
     try:
         trainer = lightning.Trainer(
@@ -80,7 +81,7 @@ def fit(
             enable_checkpointing=False,
             enable_model_summary=False,
             log_every_n_steps=interval,
-            logger=TensorBoardLogger(out, name="", version="tensorboard"),
+            logger=logger,
             callbacks=[
                 *callbacks,
                 History(out / HISTORY_FILE, interval, plan.steps_per_epoch),

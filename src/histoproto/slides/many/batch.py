@@ -18,6 +18,7 @@ from typing import Literal
 from histoproto.documents.json_file import read_json
 from histoproto.errors import OutputError, SettingError
 from histoproto.ledger import Ledger
+from histoproto.model.archive import opened
 from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, write_summary
 from histoproto.slides.many.job import Job, Outcome, is_finished
@@ -93,7 +94,7 @@ def segment_slides(
         raise SettingError(f"the number of workers must be at least 1, found {workers}")
     if address is not None and engine != "ray":
         raise SettingError("an address is that of a Ray cluster; add --engine ray")
-    options, card = options or SlideOptions(), load_card(run)
+    options, card = options or SlideOptions(), load_card(opened(run))
     options.settings(card.inference)  # what no slide could change is answered before any work
     options.scale(card)
     _check_writable(out)

@@ -1,0 +1,139 @@
+"""A trained model in one file: a zip with weights, card, licence and a page that says what it is.
+
+Reading one takes its members by name and writes them under names of our own, so that no archive can write anywhere
+else; what else is in it is refused.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+import zipfile
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from histoproto.errors import OutputError, RunError
+from histoproto.files import replace_atomically
+from histoproto.model.saving import CARD_FILE, WEIGHTS_FILE, ModelCard, load_model
+
+PAGE_FILE, LICENCE_FILE = "README.md", "LICENSE"
+MEMBERS = (WEIGHTS_FILE, CARD_FILE, PAGE_FILE, LICENCE_FILE)
+NEEDED = (WEIGHTS_FILE, CARD_FILE)
+MOST_BYTES = {CARD_FILE: 16 * 2**20, PAGE_FILE: 16 * 2**20, LICENCE_FILE: 16 * 2**20, WEIGHTS_FILE: 64 * 2**30}
+"""Largest size of each member when unpacked."""
+
+
+def write_archive(run: Path, archive: Path) -> Path:
+    """Write the model of a run into a zip.
+
+    Raises:
+        RunError, WeightsError: see `load_model`.
+        OutputError: the file cannot be written, or is no `.zip`.
+    """
+    if archive.suffix != ".zip":
+        raise OutputError(f"{archive}: an archive of a model ends in .zip")
+    run = opened(run)
+    _, card = load_model(run)
+    with replace_atomically(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+        for name in NEEDED:
+            file.write(run / name, name)
+        file.writestr(PAGE_FILE, describe(card))
+        file.writestr(LICENCE_FILE, licence_text())
+    return archive
+
+
+def write_folder(run: Path, folder: Path) -> None:
+    """Write the files of an archive into a folder, as a model hub takes them."""
+    run = opened(run)
+    _, card = load_model(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NEEDED:
+        shutil.copyfile(run / name, folder / name)
+    (folder / PAGE_FILE).write_text(describe(card), encoding="utf-8")
+    (folder / LICENCE_FILE).write_text(licence_text(), encoding="utf-8")
+
+
+def opened(run: Path) -> Path:
+    """The folder of a run, or of what was unpacked from a zip for as long as this process lives.
+
+    Raises:
+        RunError: a zip that holds no model of ours.
+    """
+    return _unpacked(run.resolve(), run.stat().st_mtime_ns) if is_archive(run) else run
+
+
+def is_archive(run: Path) -> bool:
+    """Whether this is a file that ends in `.zip`."""
+    return run.suffix.lower() == ".zip" and run.is_file()
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write the members of an archive into a folder.
+
+    Raises:
+        RunError: it is damaged, holds no model, or anything that is not part of one.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            found = [info.filename for info in file.infolist()]
+            if strange := [name for name in found if name not in MEMBERS or found.count(name) > 1]:
+                raise RunError(f"{archive} holds {strange[0]!r}, which is no part of a model that `export` wrote")
+            if missing := [name for name in NEEDED if name not in found]:
+                raise RunError(f"{archive} holds no model of HistoProto ({missing[0]} is missing)")
+            for info in file.infolist():
+                if info.flag_bits & 1 or info.file_size > MOST_BYTES[info.filename]:
+                    raise RunError(f"{archive}: {info.filename} is encrypted or larger than any model")
+                with (
+                    replace_atomically(folder / info.filename) as part,
+                    file.open(info) as source,
+                    part.open("wb") as target,
+                ):
+                    shutil.copyfileobj(source, target, 2**20)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise RunError(f"{archive} cannot be read as a zip and may be damaged: {error}") from error
+
+
+@cache
+def _unpacked(archive: Path, _: int) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="histoproto-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    unpack(archive, folder)
+    return folder
+
+
+def describe(card: ModelCard) -> str:
+    """A page about the model in Markdown, with the header that model hubs read."""
+    apache = card.encoder_licence.startswith("Apache-2.0")
+    tissues = "\n".join(f"- {tissue.name} (`{tissue.colour}`)" for tissue in card.tissues.tissues)
+    scale = f"{card.mpp:g} µm/px" if card.mpp else "an unknown scale"
+    return f"""---
+license: {"apache-2.0" if apache else "other"}
+library_name: histoproto
+pipeline_tag: image-segmentation
+tags: [pathology, histology, weakly-supervised]
+---
+# {card.method} for {", ".join(card.tissues.names)}
+
+Tissue segmentation of H&E histology, trained by HistoProto {card.histoproto} on image-level labels.
+Research software, not a medical device.
+
+{tissues}
+
+- patches of {card.patch_size} px at {scale}
+- encoder `{card.model.encoder}`; licence of its weights: {card.encoder_licence}
+- thresholds calibrated on {card.calibrated_on}
+
+```
+histoproto segment MODEL SLIDES --out OUT     # MODEL: the zip, or the folder with these files
+```
+"""
+
+
+def licence_text() -> str:
+    """The licence that HistoProto's own part of a model is under."""
+    for path in metadata.files("histoproto") or []:
+        if path.name == LICENCE_FILE:
+            return path.read_text(encoding="utf-8")
+    return "Apache-2.0, https://www.apache.org/licenses/LICENSE-2.0; the encoder's weights as model.json says\n"

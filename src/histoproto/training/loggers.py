@@ -1,0 +1,35 @@
+"""Where the curves of a training go, beside the run folder: Lightning's loggers by one setting."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import loggers
+
+from histoproto.config import Logger
+from histoproto.errors import SettingError
+
+PROJECT = "histoproto"
+"""Project of Weights & Biases, experiment of MLflow."""
+
+
+def make_logger(kind: Logger, out: Path) -> Any:
+    """The logger that `training.logger` names. Those of others say nothing but losses and scores, under the run's name.
+
+    Raises:
+        SettingError: its package is not installed, or it cannot be set up.
+    """
+    if kind == "tensorboard":
+        return loggers.TensorBoardLogger(out, name="", version="tensorboard")
+    try:
+        if kind == "wandb":
+            return loggers.WandbLogger(project=PROJECT, name=out.name, save_dir=out)
+        # What the user's environment says, or a data base in the run folder.
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+        return loggers.MLFlowLogger(experiment_name=PROJECT, run_name=out.name, tracking_uri=uri)
+    except ImportError as error:
+        raise SettingError(
+            f"training.logger={kind} needs a package that is not installed; pip install {kind}, or choose tensorboard"
+        ) from error

@@ -1,0 +1,133 @@
+"""A model in one zip: whole, read by everything, and unable to write anywhere."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fakes import tiny_run
+from histoproto.cli.app import app
+from histoproto.errors import OutputError, RunError, SettingError
+from histoproto.inference.segmenter import Segmenter
+from histoproto.model import archive
+from histoproto.model.archive import MEMBERS, opened, unpack, write_archive
+from histoproto.model.publishing import push
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tiny_run(tmp_path / "run", mpp=1.0)
+
+
+def test_a_zip_gives_the_same_masks(run: Path, tmp_path: Path) -> None:
+    file = write_archive(run, tmp_path / "model.zip")
+    with zipfile.ZipFile(file) as content:
+        assert set(content.namelist()) == set(MEMBERS)
+        page = content.read("README.md").decode()
+    assert page.startswith("---\nlicense: other\n")
+    assert "red, green, blue" in page
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    one, other = (Segmenter.load(path, "cpu").segment(image) for path in (run, file))
+    np.testing.assert_array_equal(one.scores, other.scores)  # type: ignore[union-attr]
+    again = write_archive(file, tmp_path / "again.zip")
+    assert opened(again) != opened(file)
+
+
+def test_what_was_replaced_is_unpacked_again(run: Path, tmp_path: Path) -> None:
+    file = write_archive(run, tmp_path / "model.zip")
+    first = opened(file)
+    write_archive(tiny_run(tmp_path / "other"), file)
+    assert opened(file) != first
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../../outside", r"'\.\./\.\./outside', which is no part of a model"),
+        ("/tmp/outside", "no part of a model"),
+        ("model.pt", "no part of a model"),
+        ("model.json", "no part of a model"),  # twice
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_a_zip_with_anything_else_is_refused(name: str, reason: str, run: Path, tmp_path: Path) -> None:
+    file = write_archive(run, tmp_path / "model.zip")
+    with zipfile.ZipFile(file, "a") as content:
+        content.writestr(name, "x")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match=reason):
+        unpack(file, tmp_path / "deep" / "folder")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_zip_without_a_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\3\4 nothing")
+    with pytest.raises(RunError, match="cannot be read as a zip"):
+        Segmenter.load(tmp_path / "a.zip", "cpu")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as content:
+        content.writestr("model.json", "{}")
+    with pytest.raises(RunError, match=r"model\.safetensors is missing"):
+        Segmenter.load(tmp_path / "b.zip", "cpu")
+    file = write_archive(run, tmp_path / "c.zip")
+    monkeypatch.setitem(archive.MOST_BYTES, "model.safetensors", 100)
+    with pytest.raises(RunError, match="larger than any model"):
+        Segmenter.load(file, "cpu")
+    with pytest.raises(OutputError, match=r"ends in \.zip"):
+        write_archive(run, tmp_path / "model.tar")
+
+
+def test_commands_that_write_into_a_run_unpack_the_zip_beside_itself(run: Path, tmp_path: Path) -> None:
+    file = write_archive(run, tmp_path / "model.zip")
+    done = CliRunner().invoke(app, ["report", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert (tmp_path / "model" / "report.html").is_file()
+    assert f"unpacked to {tmp_path / 'model'}" in done.output
+    assert "unpacked" not in CliRunner().invoke(app, ["report", str(file)]).output
+
+
+class FakeHub:
+    """What `push` uses of the hub's library."""
+
+    made: tuple[str, bool] | None = None
+    files: dict[str, int]
+    error: Exception | None = None
+
+    def __init__(self, library_name: str):
+        del library_name
+
+    def create_repo(self, name: str, private: bool, exist_ok: bool) -> str:
+        assert exist_ok
+        if FakeHub.error:
+            raise FakeHub.error
+        FakeHub.made = (name, private)
+        return f"https://hub/{name}"
+
+    def upload_folder(self, repo_id: str, folder_path: str, commit_message: str) -> None:
+        assert repo_id == FakeHub.made[0]  # type: ignore[index]
+        FakeHub.files = {path.name: path.stat().st_size for path in Path(folder_path).iterdir()}
+
+
+def test_pushing_sends_the_model_and_nothing_else(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.HfApi", FakeHub)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    (run / "record.json").write_text('{"host": "ward-3"}')
+    done = CliRunner().invoke(app, ["export", str(run), "--push", "lab/tissue"], catch_exceptions=False)
+    assert "pushed: https://hub/lab/tissue" in done.output
+    assert FakeHub.made == ("lab/tissue", True)
+    assert set(FakeHub.files) == set(MEMBERS)
+    assert push(run, "lab/tissue", public=True)
+    assert FakeHub.made == ("lab/tissue", False)
+    monkeypatch.setattr(FakeHub, "error", ConnectionError("401 Unauthorized\nand more"))
+    with pytest.raises(OutputError, match=r"lab/tissue cannot be pushed to \(401 Unauthorized\); is this machine"):
+        push(run, "lab/tissue")
+    with pytest.raises(SettingError, match="OWNER/NAME, found 'tissue'"):
+        push(run, "tissue")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(SettingError, match="switched off"):
+        push(run, "lab/tissue")
+    with pytest.raises(SettingError, match="say where the model goes"):
+        CliRunner().invoke(app, ["export", str(run)], catch_exceptions=False)
