@@ -70,7 +70,7 @@ def now() -> str:
 
 def write_record(path: Path, content: dict[str, Any]) -> None:
     """Write as JSON, atomically."""
-    with replace_atomically(path) as temporary:
+    with replace_atomically(path, lasting=True) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
 
 

@@ -10,7 +10,8 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 _INTERRUPTED = 130
-_MACHINE = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, *_FULL}
 
 
 def main() -> None:
@@ -33,7 +34,8 @@ def main() -> None:
         if error.errno not in _MACHINE:
             _last_resort(error)
         _trace_if_verbose()
-        _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room or choose another place")
+        mend = "make room" if error.errno in _FULL else "ask for the right to it"
+        _fail(f"{error.filename or 'the disk'}: {error.strerror}; {mend}, or choose another place")
     except MemoryError:
         _fail("the memory of this machine is used up; work on less at once (a smaller batch, fewer workers)")
     except KeyboardInterrupt:

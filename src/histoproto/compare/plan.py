@@ -197,7 +197,7 @@ class Plan:
     def write(self, out: Path) -> None:
         """Write `comparison.json`."""
         content = asdict(self) | {"data": str(self.data.resolve())}
-        with replace_atomically(out / PLAN_FILE) as temporary:
+        with replace_atomically(out / PLAN_FILE, lasting=True) as temporary:
             temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 

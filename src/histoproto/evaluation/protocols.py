@@ -27,6 +27,7 @@ from histoproto.inference.fusion import Fusion
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.settings import change_settings
 from histoproto.inference.views import VIEWS
+from histoproto.lock import file_lock
 
 METRICS_FILE = "metrics.json"
 
@@ -203,8 +204,9 @@ def load_metrics(run: Path) -> dict[str, dict[str, Result]]:
 
 
 def save_metrics(run: Path, protocol: str, split: str, result: Result) -> None:
-    """Add a result to RUN/metrics.json, in one step."""
-    metrics = load_metrics(run)
-    metrics.setdefault(protocol, {})[split] = result
-    with replace_atomically(run / METRICS_FILE) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False), encoding="utf-8")
+    """Add a result to RUN/metrics.json, in one step; of several processes that do, none loses another's."""
+    with file_lock(run / ".metrics.lock", "forever"):
+        metrics = load_metrics(run)
+        metrics.setdefault(protocol, {})[split] = result
+        with replace_atomically(run / METRICS_FILE, lasting=True) as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False), encoding="utf-8")

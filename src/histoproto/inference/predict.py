@@ -12,6 +12,7 @@ from histoproto.data.images import list_images, read_image, write_image, write_m
 from histoproto.data.names import find_spelling, read_label
 from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, ImageError, OutputError, SettingError
+from histoproto.files import sweep_partial
 from histoproto.inference.areas import tissue_areas
 from histoproto.inference.inputs import Pixels, in_chunks
 from histoproto.inference.overlay import overlay_picture
@@ -60,6 +61,8 @@ def predict_files(
     """
     images = find_images(paths)
     with folder_lock(out):
+        for folder in (out, out / "mask", out / "overlay"):
+            sweep_partial(folder)
         ledger = _reserve_places(images, out)
         return _predict(segmenter, images, out, ledger, settings, mpp, labels_from_names, progress)
 
