@@ -30,7 +30,7 @@ class DataSettings(_Group):
     """What the network is shown."""
 
     patch_size: Side | None = None
-    """Side of the square training patch in pixels; None: that of the first training image."""
+    """Side of the square training patch in pixels; None: that of most training images."""
     mpp: Mpp | None = None
     """Physical scale of the patches in µm/px, which goes into the model; None: as `data cut` recorded it, if it did."""
     fraction: Share = 1.0
@@ -41,6 +41,8 @@ class DataSettings(_Group):
     image labels; 0 keeps the last checkpoint."""
     validate_with: Literal["labels", "masks"] = "labels"
     """What chooses the checkpoint: image labels of the held-out part, or masks of the `val` folder (recorded)."""
+    allow_leak: bool = False
+    """Go on although a group or an image is in two of train, val and test; recorded."""
     stain_jitter: NonNegative = 0.15
     """Optical density of each colour channel is scaled by 1 ± this, at random: stains differ between laboratories."""
     workers: Processes | None = None

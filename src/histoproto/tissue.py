@@ -7,6 +7,7 @@ Inside HistoProto a *label map* is a uint8 array whose value is the index of the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,9 @@ class TissueSet:
             TissueError: the content has another form; `source` names it in the message.
         """
         try:
+            _refuse_unknown(content, ("classes", "background"), "")
+            for number, entry in enumerate(content["classes"], start=1):
+                _refuse_unknown(entry, ("name", "value", "colour"), f" of class {number}")
             default = cls.of(*(entry["name"] for entry in content["classes"])).tissues
             tissues = tuple(
                 Tissue(plain.name, str(entry.get("colour", plain.colour)), entry.get("value", plain.value))
@@ -168,6 +172,17 @@ def _check_name(name: Any) -> None:
         check_text(name, "the name of a class")
     except SettingError as error:
         raise TissueError(str(error)) from error
+
+
+_MEANT = {"color": "colour", "id": "value", "label": "value", "index": "value", "ignore_index": "background"}
+"""What others call the keys of a `classes.yaml`."""
+
+
+def _refuse_unknown(entry: dict[str, Any], known: Sequence[str], where: str) -> None:
+    """A key that is passed over shifts every class by one, and nobody notices."""
+    for key in entry.keys() - set(known):
+        meant = f"; did you mean {_MEANT[key]!r}?" if _MEANT.get(key) in known else ""
+        raise TissueError(f"there is no key {shown(key)}{where}, only {', '.join(known)}{meant}")
 
 
 def _values(mask: NDArray[np.integer[Any]]) -> list[int]:

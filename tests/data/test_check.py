@@ -102,3 +102,40 @@ def test_where_image_labels_fail(labels, expected):
     assert len(warnings) == len(expected)
     for warning, start in zip(warnings, expected, strict=True):
         assert warning.startswith(start)
+
+
+def test_labels_that_contradict_masks_or_each_other(folder):
+    write_image(folder / "train" / "r+9[001].png", picture(0))  # r+0 is labelled 110
+    write_image(folder / "train" / "r+10[010].png", picture(2))  # as r+2, with its label
+    write_mask(folder / "train" / "mask" / "r+3[001].png", np.full((6, 8), 1, np.uint8), TISSUES)
+    report = check_data(folder)
+    assert report.problems == (
+        "train/r+3[001].png: stroma covers 100% of the mask but is not in the label, normal is in the label but not in "
+        "the mask",
+        "train/r+9[001].png: the same image is train/r+0[110].png, with another label",
+    )
+    assert "1 images are there more than once, with the same label" in report.warnings
+
+
+def test_images_and_masks_unlike_the_others(folder):
+    write_image(folder / "train" / "r+9[001].png", picture(9, 24, 24))
+    write_mask(folder / "test" / "mask" / "t+2.png", np.full((5, 5), 3, np.uint8), TISSUES)
+    report = check_data(folder)
+    assert report.problems == ()
+    for warning in (
+        "1 of 5 train images are not 8 × 6 px as most are; there are 2 sizes",
+        "no test mask holds normal: it cannot be scored",
+        "1 of 3 test masks hold nothing but background",
+    ):
+        assert warning in report.warnings
+
+
+@pytest.mark.parametrize("name", ["absolute", "beside"])
+def test_paths_outside_of_the_folder_are_no_reason_to_stop(tmp_path, name):
+    root = tmp_path / "data"
+    root.mkdir()
+    write_image(tmp_path / "a.png", picture(0))
+    path = tmp_path / "a.png" if name == "absolute" else "../a.png"
+    (root / "labels.csv").write_text(f"image,tumour,stroma\n{path},0,0\n")
+    (problem,) = check_data(root).problems
+    assert problem.endswith("a.png: the label names no tissue at all")

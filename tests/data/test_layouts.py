@@ -158,8 +158,8 @@ def test_every_bad_row_is_a_problem(tmp_path):
     assert [problem.split(": ", 1)[1] for problem in problems] == [
         "b is '2', expected 0 or 1",
         "the split is 'fold3', expected train, val or test",
-        "this image is in the table twice",
-        "this image is in the table twice",
+        "this image is in line 3, too",
+        "this image is in line 3, too",
         "there is no image c.png",
     ]
 

@@ -58,6 +58,9 @@ def evaluate(
         Background | None, typer.Option(help="How background is found.", show_default="protocol's")
     ] = None,
     per_group: Annotated[bool, typer.Option("--per-group", help="Also keep a confusion matrix per region.")] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Go on although patches or groups were trained on; recorded.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Score a model and add the numbers to RUN/metrics.json.
@@ -87,7 +90,10 @@ def evaluate(
             device,
             per_group,
             lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
+            allow_leak,
         )
+    for leak in next(iter(results.values()))["data"].get("leaks", ()):
+        typer.echo(f"note: {leak}; these scores say nothing about new patients", err=True)
     for name, result in results.items():
         terminal().print(score_table(name, result))
         if name in PURPOSES:

@@ -104,6 +104,7 @@ def measure(run: Path, data: Path, paper: bool = False) -> None:
 
     What was measured on these very patches is not measured again.
     """
+    from histoproto.config import load_settings
     from histoproto.data.fingerprint import fingerprint
     from histoproto.data.layouts import open_data
     from histoproto.evaluation.protocols import PROTOCOLS, Protocol, evaluate, load_metrics
@@ -120,7 +121,8 @@ def measure(run: Path, data: Path, paper: bool = False) -> None:
         if "groups" not in (known := found.get(protocol.name, {})) or known["data"]["fingerprint"] != print_
     ]
     if missing:
-        evaluate(run, data, missing, groups=True, segmenter=Segmenter(*_load(run)))
+        allowed = load_settings(run / CONFIG_FILE).data.allow_leak  # who trained with leaks has said so
+        evaluate(run, data, missing, groups=True, segmenter=Segmenter(*_load(run)), allow_leak=allowed)
     if not (run / PROTOTYPES_FILE).is_file():
         with replace_atomically(run / PROTOTYPES_FILE) as temporary:
             temporary.write_text(json.dumps(measure_prototypes(run, data), indent=2), encoding="utf-8")

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import REGION_COLUMNS, SPLITS, Split, prove_disjoint
@@ -212,21 +212,32 @@ def cut_patches(
 
 def recorded_mpp(data: Path) -> float | None:
     """The scale in µm/px at which the training patches of a data folder were cut; None where that is not recorded."""
-    path = data / "cut.json"
-    if not path.exists():
-        return None
-    try:
-        record = read_json_as(path, dict[str, _Scales]).get("train", _Scales())
-    except DocumentError as error:
-        raise DocumentError(f"{error}; cut the regions again, or remove the file") from error
+    record = _recorded(data).get("train", _Recorded())
     return record.mpp or record.region_mpp
 
 
-class _Scales(BaseModel):
-    """What is read again of `CutSettings` in `cut.json`, µm/px."""
+def recorded_minimum(data: Path, split: Split) -> float:
+    """The fraction of a patch from which a tissue counts as present in a split; the default where none is recorded."""
+    minimum: float = _recorded(data).get(split, _Recorded()).minimum
+    return minimum
+
+
+def _recorded(data: Path) -> dict[str, _Recorded]:
+    path = data / "cut.json"
+    if not path.exists():
+        return {}
+    try:
+        return read_json_as(path, dict[str, _Recorded])
+    except DocumentError as error:
+        raise DocumentError(f"{error}; cut the regions again, or remove the file") from error
+
+
+class _Recorded(BaseModel):
+    """What is read again of `CutSettings` in `cut.json`."""
 
     mpp: Mpp | None = None
     region_mpp: Mpp | None = None
+    minimum: Annotated[float, Field(ge=0, le=1)] = CutSettings.minimum
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class PatchDataset(Dataset[Sample]):
 
     Args:
         patches: with labels.
-        size: side in pixels; patches of another size are resized (area average).
+        size: side in pixels; patches of another size are resized (`fit_to_size`).
         augmentation: None: patches as they are.
         teacher_maps: path of an N×D×h×w float16 `.npy` with the teacher's features of the patches as they are.
 
@@ -104,7 +104,8 @@ class PatchDataset(Dataset[Sample]):
             features = torch.from_numpy(np.array(self.teacher_features()[index], dtype=np.float32))
             sample["teacher"] = dihedral(features, code)
         if self.read_label_map is not None:
-            labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
+            labels = Image.fromarray(mirror_to_square(self.read_label_map(patch)))
+            labels = labels.resize((self.size,) * 2, Image.Resampling.NEAREST)
             sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
         return sample
 
@@ -121,14 +122,29 @@ class PatchDataset(Dataset[Sample]):
 
 
 def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """H×W×3 RGB as size×size×3; an area average where it shrinks."""
+    """H×W×3 RGB as size×size×3; an area average where it shrinks. What is not square is mirrored to be so first."""
     if image.shape[:2] == (size, size):
         return image
+    square = mirror_to_square(image)
     return np.asarray(
-        Image.fromarray(image).resize(
-            (size, size), Image.Resampling.BOX if min(image.shape[:2]) >= size else Image.Resampling.BICUBIC
+        Image.fromarray(square).resize(
+            (size, size), Image.Resampling.BOX if len(square) >= size else Image.Resampling.BICUBIC
         )
     )
+
+
+def mirror_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """H×W(×3) as S×S(×3), S the longer side: nothing is squashed or cut off, so that its label stays true.
+
+    >>> mirror_to_square(np.array([[1, 2, 3]], dtype=np.uint8)).tolist()
+    [[1, 2, 3], [1, 2, 3], [1, 2, 3]]
+    """
+    height, width = image.shape[:2]
+    if height == width:
+        return image
+    missing = (max(height, width) - height, max(height, width) - width)
+    edges = [(count // 2, count - count // 2) for count in missing] + [(0, 0)] * (image.ndim - 2)
+    return np.pad(image, edges, mode="symmetric")
 
 
 class StepSampler(Sampler[tuple[int, int]]):

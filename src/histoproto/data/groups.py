@@ -144,8 +144,24 @@ def prove_disjoint(regions: Mapping[Split, Collection[str]], groups: Mapping[str
 
 
 def read_region_groups(table: Path) -> dict[str, str]:
-    """The group of each region from the `groups.csv` of a data folder; nothing where there is none of that kind."""
+    """The group of each region from the `groups.csv` of a data folder; nothing where there is no such file.
+
+    Raises:
+        DataError: it has other columns, or a region has no group or two.
+    """
     if not table.is_file():
         return {}
     found = read_table(table)
-    return {row["region"]: row["group"] for row in found.rows} if tuple(found.header) == REGION_COLUMNS else {}
+    if set(found.header) - {"split"} != {"region", "group"}:
+        raise DataError(
+            f"{table} has the columns {', '.join(found.header)}, expected {', '.join(REGION_COLUMNS)}; as it is, "
+            "nobody knows which regions must be on one side"
+        )
+    groups: dict[str, str] = {}
+    for line, row in zip(found.lines, found.rows, strict=True):
+        region, group = row["region"], row["group"]
+        if not region or not group:
+            raise DataError(f"{table}, line {line}: the {'group' if region else 'region'} is missing")
+        if groups.setdefault(region, group) != group:
+            raise DataError(f"{table}, line {line}: the region {region} has the groups {groups[region]} and {group}")
+    return groups

@@ -9,6 +9,7 @@ they are not those of the published data set.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +46,10 @@ class Patch:
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data folder as found: layout, tissues, the patches of each split, and what is wrong, one sentence each."""
+    """A data folder as found: layout, tissues, the patches of each split, and one sentence for each thing that is odd.
+
+    `problems` are wrong; `notes` tell what lies there and is left out.
+    """
 
     layout: str
     root: Path
@@ -54,6 +58,7 @@ class DataFolder:
     val: tuple[Patch, ...] = ()
     test: tuple[Patch, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def split(self, name: Split) -> tuple[Patch, ...]:
         """The patches of `train`, `val` or `test`.
@@ -148,7 +153,11 @@ def _open_named(root: Path, folders: dict[Split, Path], spelling: Spelling | Non
         tuple(replace(patch, group=known.get(patch.group, patch.group)) for patch in patches)
         for patches in (train, val, test)
     )
-    return DataFolder(layout, root, tissues, train, val, test, tuple(problems))
+    regions = {patch.region for patch in (*train, *val, *test)}
+    notes: tuple[str, ...] = ()
+    if known and (without := sorted(regions - known.keys())):
+        notes = (f"groups.csv has no group for {len(without)} of {len(regions)} regions, such as {without[0]}",)
+    return DataFolder(layout, root, tissues, train, val, test, tuple(problems), notes)
 
 
 def _labelled(
@@ -210,7 +219,9 @@ def _open_table(root: Path, path: Path) -> DataFolder:
     order = [table.tissues.index(name) for name in tissues.names]
     masks, stems = _masks(root), Counter(Path(row.image).stem for row in table.rows)
     problems = list(table.problems)
+    known = read_region_groups(root / "groups.csv")
     patches: dict[Split, list[Patch]] = {split: [] for split in SPLITS}
+    files: dict[Path, str] = {}
     for row in table.rows:
         image = root / row.image
         mask = masks.get(image.stem)
@@ -220,6 +231,21 @@ def _open_table(root: Path, path: Path) -> DataFolder:
             problems.append(f"{path.name}: there is no image {row.image}")
         elif masks and mask is None and row.split != "train":
             problems.append(f"{row.image}: there is no mask of that name")
-        patches[row.split].append(Patch(image, tuple(row.labels[i] for i in order), mask, row.group))
+        if (other := files.setdefault(image.resolve(), row.image)) != row.image:
+            problems.append(f"{row.image}: this is the same file as {other}")
+        patches[row.split].append(
+            Patch(image, tuple(row.labels[i] for i in order), mask, known.get(row.group, row.group))
+        )
     train, val, test = (tuple(patches[split]) for split in SPLITS)
-    return DataFolder("table", root, tissues, train, val, test, tuple(problems))
+    notes = _not_in_table(path, {file.parent for file in files} - {root / "mask", root / "masks"}, files)
+    return DataFolder("table", root, tissues, train, val, test, tuple(problems), (*table.notes, *notes))
+
+
+def _not_in_table(table: Path, folders: Iterable[Path], files: Container[Path]) -> tuple[str, ...]:
+    """A sentence if there are images beside those of a table that it does not name."""
+    beside = [file for folder in sorted(folders) if folder.is_dir() for file in list_images(folder)]
+    left_out = [file for file in beside if file.resolve() not in files]
+    if not left_out:
+        return ()
+    count = "one image" if len(left_out) == 1 else f"{len(left_out)} images"
+    return (f"{count} beside those of {table.name} not named in it, and left out, such as {left_out[0].name}",)

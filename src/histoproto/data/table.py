@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os.path import normpath
 from pathlib import Path
 
 from histoproto.data.groups import Split, split_named
@@ -29,17 +30,26 @@ class LabelTable:
     tissues: tuple[str, ...]
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def find_table(root: Path) -> Path | None:
     """`labels.csv`, or else the only CSV in a folder whose first row is an `image` and 0/1; None if there is none.
 
     `groups.csv`, which says which patient an image is from, is never it.
+
+    Raises:
+        DataError: there are several.
     """
     if (root / "labels.csv").is_file():
         return root / "labels.csv"
     tables = [path for path in sorted(root.glob("*.csv")) if path.name != "groups.csv" and _holds_labels(path)]
-    return tables[0] if len(tables) == 1 else None
+    if len(tables) > 1:
+        raise DataError(
+            f"{root} has {len(tables)} tables of labels, {', '.join(path.name for path in tables)}; name the one that "
+            "counts labels.csv"
+        )
+    return tables[0] if tables else None
 
 
 def _holds_labels(path: Path) -> bool:
@@ -66,27 +76,42 @@ def read_labels(path: Path) -> LabelTable:
         )
     table = LabelTable(tissues)
     numbered = list(zip(found.lines, found.rows, strict=True))
+    for name in tissues:
+        cells = {row[name] for row in found.rows} - {""}
+        if cells and not cells & {"0", "1"}:
+            raise DataError(
+                f"{path}: the column {name!r} holds no 0 or 1, so it is no tissue; besides image, split and group "
+                "there are only columns of tissues"
+            )
     empty = [line for line, row in numbered if not any(row[name] for name in tissues)]
     if empty:
         table.problems.append(
             f"{path.name}: {len(empty)} of {len(numbered)} images have no label yet, the first is in line {empty[0]}; "
             "write 0 or 1 for each tissue, or remove the row"
         )
-    seen: set[str] = set()
+    if "group" in found.header and (alone := [line for line, row in numbered if not row["group"]]):
+        table.notes.append(
+            f"{path.name}: {len(alone)} images have no group, the first in line {alone[0]}; each is its own"
+        )
+    seen: dict[str, int] = {}
     for line, row in numbered:
         if not any(row[name] for name in tissues):
             continue
         where = f"{path.name}, line {line} ({row['image']})"
-        split = split_named(row.get("split", "train"))
         wrong = [f"{name} is {row[name]!r}" for name in tissues if row[name] not in ("0", "1")]
-        if wrong:
-            table.problems.append(f"{where}: {', '.join(wrong)}, expected 0 or 1")
+        split = split_named(row.get("split", "train"))
+        problems = [f"{', '.join(wrong)}, expected 0 or 1"] if wrong else []
         if split is None:
-            table.problems.append(f"{where}: the split is {row['split']!r}, expected train, val or test")
-        if row["image"] in seen:
-            table.problems.append(f"{where}: this image is in the table twice")
-        elif split is not None and not wrong:
+            problems.append(f"the split is {row['split']!r}, expected train, val or test")
+        if not row["image"]:
+            problems.append("the image is missing")
+        elif (file := normpath(row["image"].replace("\\", "/"))) in seen:
+            problems.append(f"this image is in line {seen[file]}, too")
+        else:
+            seen[file] = line
+        table.problems.extend(f"{where}: {problem}" for problem in problems)
+        if not problems and split is not None:
             labels = tuple(int(row[name]) for name in tissues)
-            table.rows.append(Row(row["image"], labels, split, row.get("group") or Path(row["image"]).stem))
-        seen.add(row["image"])
+            image = row["image"].replace("\\", "/")  # as Windows writes paths
+            table.rows.append(Row(image, labels, split, row.get("group") or Path(image).stem))
     return table

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,23 +24,24 @@ _COSTS = {b"[": 72, b"{": 232, b",": 32, b'"': 28}
 _HUGE_NUMBER = re.compile(rb"\d{300}|[eE]\+?\d{3}")
 
 
-def read_json(path: Path, most: int = 16 * MIB, unpack: bool = False, nan: bool = False) -> Any:
+def read_json(path: Path, most: int = 16 * MIB, unpack: bool = False, lenient: bool = False) -> Any:
     """What a JSON file holds.
 
     Args:
         path: of the file.
         most: bytes it may have.
         unpack: whether it may be compressed with gzip.
-        nan: whether NaN and Infinity are taken as numbers.
+        lenient: whether NaN and Infinity are taken as numbers, and the last of two values of one name, as other
+            programs write them; twice as fast.
 
     Raises:
         DocumentError: it cannot be read, is no JSON (NaN and Infinity are none), a name is twice in an object, a
             number is too large for a computer, it has more than 64 levels, or would take more than 2 GiB of memory.
     """
-    return parse_json(read_bytes(path, most, unpack), str(path), nan)
+    return parse_json(read_bytes(path, most, unpack), str(path), lenient)
 
 
-def parse_json(content: bytes, source: str, nan: bool = False) -> Any:
+def parse_json(content: bytes, source: str, lenient: bool = False) -> Any:
     """As `read_json`, from bytes; `source` names them in the message."""
     text = as_text(content, source)
     content = text.encode()
@@ -49,14 +53,15 @@ def parse_json(content: bytes, source: str, nan: bool = False) -> Any:
     # Calling back for each number is slow, so it is done only where there is one that could be too large.
     huge = _HUGE_NUMBER.search(content) is not None
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=None if nan else _no_constant,
-            parse_float=_finite if huge else None,
-            parse_int=_bounded if huge else None,
-        )
-        if re.search(r"\\u[dD][89a-fA-F]", text):
+        with collection_paused():
+            value = json.loads(
+                text,
+                object_pairs_hook=None if lenient else _object,
+                parse_constant=None if lenient else _no_constant,
+                parse_float=_finite if huge else None,
+                parse_int=_bounded if huge else None,
+            )
+        if "\\u" in text and re.search(r"\\u[dD][89a-fA-F]", text):
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DocumentError(f"{source}, line {error.lineno}: {error.msg}, so it is no JSON") from error
@@ -65,6 +70,18 @@ def parse_json(content: bytes, source: str, nan: bool = False) -> Any:
     except ValueError as error:
         raise DocumentError(f"{source}: {error}") from error
     return value
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """No garbage is looked for: among millions of new values that takes longer than making them, and finds nothing."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 _NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))

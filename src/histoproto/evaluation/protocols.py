@@ -15,9 +15,10 @@ from typing import Any, Literal, get_args
 from histoproto.config import InferenceSettings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.data.groups import Split
-from histoproto.data.layouts import open_data
+from histoproto.data.layouts import Patch, open_data
+from histoproto.data.leaks import find_leaks, refuse_leaks, shared_images
 from histoproto.documents.shapes import read_json_as
-from histoproto.errors import DocumentError, SettingError
+from histoproto.errors import DocumentError, HistoProtoError, SettingError
 from histoproto.evaluation.confusion import Treatment
 from histoproto.evaluation.patches import evaluate_patches
 from histoproto.evaluation.summary import summarise
@@ -28,6 +29,7 @@ from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.settings import change_settings
 from histoproto.inference.views import VIEWS
 from histoproto.lock import file_lock
+from histoproto.record import read_record
 
 METRICS_FILE = "metrics.json"
 
@@ -118,6 +120,7 @@ def evaluate(
     groups: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     segmenter: Segmenter | None = None,
+    allow_leak: bool = False,
 ) -> dict[str, Result]:
     """Measure a trained model on masked patches and add the results to RUN/metrics.json.
 
@@ -130,6 +133,8 @@ def evaluate(
         groups: also keep a confusion matrix per region, for intervals by bootstrap over regions.
         segmenter: the model of the run, where it is loaded already.
         progress: called with protocol, patches done and patches in all.
+        allow_leak: go on, and record it, although groups or images are in two of train, val and test, or among what the
+            run was trained on (`split` train: of course).
 
     Returns:
         Results by the name of the protocol.
@@ -149,6 +154,9 @@ def evaluate(
     patches = folder.split(split)
     source = {"folder": str(data), "layout": folder.layout, "split": split, "patches": len(patches)}
     source["fingerprint"] = fingerprint(patches)
+    if split != "train" and (leaks := [*find_leaks(folder), *_learnt_from(run, data, patches)]):
+        refuse_leaks(leaks, data, allow_leak, "--allow-leak")
+        source["leaks"] = leaks
     results = {}
     for protocol in chosen:
         settings = protocol.settings(segmenter.card.inference)
@@ -173,6 +181,18 @@ def evaluate(
         }
         save_metrics(run, protocol.name, split, results[protocol.name])
     return results
+
+
+def _learnt_from(run: Path, data: Path, patches: Sequence[Patch]) -> list[str]:
+    """Whether a run has learnt from these images in another data folder, as far as that is still there."""
+    try:
+        learnt = Path(str(read_record(run / "record.json").get("data")))
+        if learnt.resolve() == data.resolve():
+            return []
+        same = shared_images(open_data(learnt, strict=False).train, patches)
+    except HistoProtoError:
+        return []
+    return [f"{len(same)} images were trained on, as {learnt}/…/{same[0][0].name}"] if same else []
 
 
 def find_protocol(protocol: str | Protocol) -> Protocol:

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from histoproto.config import Settings
 from histoproto.data.cut import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset
-from histoproto.data.images import read_image
+from histoproto.data.images import image_size
 from histoproto.data.layouts import DataFolder, Patch, open_data
+from histoproto.data.leaks import find_leaks, refuse_leaks
 from histoproto.data.masks import read_mask
 from histoproto.data.mosaic import MixedDataset, MosaicDataset
 from histoproto.errors import DataError, SettingError
 from histoproto.methods.registry import method_class
 from histoproto.tissue import TissueSet
 from histoproto.training.holdout import hold_out
+from histoproto.training.patch_size import choose_patch_size
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Material:
     held_out: PatchDataset | None
     patch_size: int
     mpp: float | None
+    notes: tuple[str, ...] = ()
+    """What is odd about the patches and was gone on with, in words."""
 
     @property
     def patches(self) -> tuple[Patch, ...]:
@@ -43,11 +47,14 @@ def gather(data: Path, settings: Settings) -> Material:
     """The patches of a data folder that a run with these settings learns from.
 
     Raises:
-        DataError: a training patch without a label, or without a mask where the method needs one.
+        DataError: a training patch without a label, or without a mask where the method needs one; no common size; what
+            is on two sides of a split.
         SettingError: settings that leave nothing to calibrate on.
     """
     folder = open_data(data)
     patches = folder.split("train")
+    leaks = find_leaks(folder)
+    refuse_leaks(leaks, data, settings.data.allow_leak, "--set data.allow_leak=true")
     unlabelled = [patch.image.name for patch in patches if patch.labels is None]
     if unlabelled:
         raise DataError(
@@ -61,7 +68,7 @@ def gather(data: Path, settings: Settings) -> Material:
         training = [training[index] for index in sorted(order[: math.ceil(settings.data.fraction * len(training))])]
     if settings.data.validation_fraction > 0:
         training, held = hold_out(training, settings.data.validation_fraction, settings.seed)
-    size = settings.data.patch_size or min(read_image(training[0].image).shape[:2])
+    size, notes = choose_patch_size(patches, settings.data.patch_size)
     augmentation = Augmentation(settings.data.stain_jitter, settings.seed)
     if settings.data.validate_with == "masks" and not held:
         raise SettingError(
@@ -74,6 +81,7 @@ def gather(data: Path, settings: Settings) -> Material:
         PatchDataset(held, size) if held else None,
         size,
         settings.data.mpp or recorded_mpp(data),
+        (*leaks, *notes),
     )
 
 
@@ -95,4 +103,4 @@ def _with_extras(plain: PatchDataset, settings: Settings, tissues: TissueSet) ->
 
 def _true_mask(patch: Patch, tissues: TissueSet) -> NDArray[np.uint8]:
     assert patch.mask is not None
-    return read_mask(patch.mask, tissues)
+    return read_mask(patch.mask, tissues, image_size(patch.image))

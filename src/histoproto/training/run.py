@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -83,6 +84,9 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
         material.patch_size,
         material.mpp,
     )
+    if rank_zero_only.rank == 0:
+        for note in material.notes:
+            print(f"note: {note}", file=sys.stderr)
     begun = Begun.of(material, settings)
     if resume:
         begun.check(out)
@@ -108,6 +112,7 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
             {
                 **environment(),
                 "data": str(data.resolve()),
+                "notes": list(material.notes),
                 "seed": settings.seed,
                 "epochs": count_epochs(settings.training, len(material.training)),
                 "started": started,

@@ -59,10 +59,11 @@ def slide_areas(
         downsample: pixels of level 0 per pixel of the raster.
         origin: x and y of the raster's corner in pixels of level 0.
     """
-    kept = [index for index, region in enumerate(regions) if not is_ignored(region.classification)]
+    ignored = [is_ignored(region.classification) for region in regions]
+    kept = [index for index, cut_out in enumerate(ignored) if not cut_out]
     drawn = np.array([region.geometry for region in regions], dtype=object)
     scaled = shapely.transform(drawn, lambda xy: (xy - origin) / downsample)
-    drawing = Drawing(scaled, [is_ignored(region.classification) for region in regions])
+    drawing = Drawing(scaled, ignored) if any(ignored) else None
     shapes = scaled[kept]
     y0, y1 = shapely.bounds(shapes)[:, [1, 3]].T
     counts = np.zeros((len(kept) + 1, len(tissues) + 1), np.int64)
@@ -71,15 +72,15 @@ def slide_areas(
         near = np.flatnonzero((y0 < top + len(block)) & (y1 > top))
         if not near.size:
             continue
-        if drawing.cuts:
+        if drawing is not None:
             block = np.where(drawing.inside(len(block), raster.width, top), block, np.int16(-1))
         counts[near + 1] += count_labels(block, len(tissues) + 1, shapes[near], top=top)
     names = [WHOLE_SLIDE, *(f"{index + 1} {regions[index].classification or 'region'}" for index in kept)]
     pixel_mm2 = math.nan if mpp is None else (mpp / 1000) ** 2
-    rows = []
+    rows, labels = [], (*tissues.names, BACKGROUND)
     for name, pixels in zip(names, counts.tolist(), strict=True):
         total = sum(pixels[:-1])
-        for tissue, count in zip((*tissues.names, BACKGROUND), pixels, strict=True):
+        for tissue, count in zip(labels, pixels, strict=True):
             share = 100 * count / total if total and tissue != BACKGROUND else math.nan
             rows.append(AreaRow(name, tissue, count, share, count * pixel_mm2))
     return rows

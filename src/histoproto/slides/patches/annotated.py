@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import Pixels, SlideReader
 from histoproto.slides.regions.classes import is_ignored, is_region, nearest, one_spelling
 from histoproto.slides.regions.drawn import smaller_on_top
-from histoproto.slides.regions.geojson import Region, read_annotations
+from histoproto.slides.regions.geojson import Annotations, Region, read_annotations
 from histoproto.slides.regions.placing import check_places
 from histoproto.slides.regions.polygons import paint_polygons
 from histoproto.tissue import TissueSet
@@ -140,7 +140,7 @@ def find_annotated(
         )
     found, notes = Counter[str | None](), list[str]()
     for file in pairs.values():
-        content = read_annotations(file)
+        content = _annotations(file, file.stat().st_mtime_ns)
         found.update(name for _, name in content.regions)
         notes += [f"{file.name}: {note}" for note in content.notes]
     named = {name: count for name, count in found.items() if name is not None}
@@ -183,6 +183,12 @@ def _meaning(name: str | None, tissues: Sequence[str]) -> int | None:
     return None if is_region(name) else len(tissues)
 
 
+@lru_cache(maxsize=1)
+def _annotations(file: Path, changed: int) -> Annotations:
+    """What was drawn on a slide; of one slide alone it is read once, though it is asked for twice."""
+    return read_annotations(file)
+
+
 @contextmanager
 def _open(
     path: Path,
@@ -192,7 +198,8 @@ def _open(
     tissues: int,
     mpp: float,
 ) -> Iterator[AnnotatedSlide]:
-    drawn = [region for region in read_annotations(annotations).regions if meaning[region.classification] is not None]
+    content = _annotations(annotations, annotations.stat().st_mtime_ns)
+    drawn = [region for region in content.regions if meaning.get(region.classification) is not None]
     with open_slide(path, slide_mpp) as reader:
         slide_mpp = require_mpp(reader, "--region-mpp", wanted=mpp)
         notes = check_places(drawn, reader.width, reader.height, slide_mpp, annotations) if drawn else []

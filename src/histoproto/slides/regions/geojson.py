@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import shapely
 
-from histoproto.documents.json_file import read_json
+from histoproto.documents.json_file import collection_paused, read_json
 from histoproto.errors import DataError
 from histoproto.slides.regions.classes import SEPARATOR
 from histoproto.slides.regions.outlines import Outlines
@@ -65,8 +65,12 @@ def read_annotations(path: Path) -> Annotations:
         DocumentError: the file is missing or no JSON.
         DataError: it is not GeoJSON, or holds no area.
     """
-    content = read_json(path, MOST, unpack=True, nan=True)  # among QuPath's measurements, NaN is common
-    features = _features(content, path)
+    with collection_paused():
+        # Among QuPath's measurements, NaN is common.
+        return _annotations(_features(read_json(path, MOST, unpack=True, lenient=True), path), path)
+
+
+def _annotations(features: list[dict[str, Any]], path: Path) -> Annotations:
     outlines, names, left_out = Outlines(), {}, Counter[str]()
     for number, feature in enumerate(features, start=1):
         try:
