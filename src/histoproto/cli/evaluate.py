@@ -90,7 +90,7 @@ def evaluate(
             device,
             per_group,
             lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
-            allow_leak,
+            allow_leak=allow_leak,
         )
     for leak in next(iter(results.values()))["data"].get("leaks", ()):
         typer.echo(f"note: {leak}; these scores say nothing about new patients", err=True)
