@@ -8,11 +8,12 @@ BIN    := $(VENV)/bin
 # One process per core with one thread each is quicker than processes that fight for the cores.
 PYTEST  = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
-.PHONY: help install demo test format wheel clean
+.PHONY: help install demo test docs format wheel clean
 
 help:
 	@echo "make demo    see the whole method work on this machine, in minutes"
 	@echo "make test    ruff, mypy, import rules and pytest"
+	@echo "make docs    the documentation as a site in build/site"
 	@echo "make format  let ruff mend what it can"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove .venv and what was built"
@@ -36,6 +37,10 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) -m "slow or not slow" tests src
+	benchmarks/gpu_check.sh $(BIN)/python
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: install
 	$(BIN)/ruff check --fix .

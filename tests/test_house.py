@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import grimp
 import pytest
 
+from histoproto.version import __version__
 from places import ROOT, TESTS
 
 SOURCE = ROOT / "src" / "histoproto"
@@ -39,3 +42,13 @@ def test_tests_lie_where_the_code_lies() -> None:
 def test_no_utils() -> None:
     names = {path.stem for path in Path(SOURCE).rglob("*.py")}
     assert not names & {"utils", "util", "helpers", "misc", "common"}
+
+
+def test_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+    released = re.findall(
+        r"^## (\d\S+) - (\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+    )
+    assert released[0][0] == __version__
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

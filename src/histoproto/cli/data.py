@@ -192,6 +192,7 @@ def phantom(
 def phantom_slide(
     old_out: OldOut = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="OUT", help="Slide to write, a .tif.")] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="OUT", help="Also write what is where, a .tif.")] = None,
     width: Annotated[int, typer.Option(min=1, help="In pixels.")] = 4096,
     height: Annotated[int, typer.Option(min=1, help="In pixels.")] = 3072,
     mpp: Annotated[float, typer.Option(help="Scale in µm/px.")] = 1.0,
@@ -201,7 +202,7 @@ def phantom_slide(
     from histoproto.slides.phantom import write_phantom_slide
 
     out = chosen_out("data phantom-slide", out, old_out)
-    write_phantom_slide(out, width=width, height=height, mpp=mpp, seed=seed)
+    write_phantom_slide(out, mask, width=width, height=height, mpp=mpp, seed=seed)
     typer.echo(f"drawn: {out}, {width} × {height} px at {mpp} µm/px\nnext: histoproto segment RUN {out} --out OUT")
 
 
