@@ -236,6 +236,6 @@ def test_pale_tissue_is_no_glass() -> None:
     image = np.full((60, 100, 3), GLASS, dtype=np.uint8)
     image[:, 10:55] = (215, 185, 205)
     image[:, 55:] = (190, 120, 160)
-    found = find_tissue(image, 8.0)
+    found = find_tissue(image, 8.0).mask
     assert found[:, 10:].all()
     assert not found[:, :5].any()

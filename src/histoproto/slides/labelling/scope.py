@@ -26,6 +26,8 @@ OVERVIEW_SIDE = 2048
 """Pixels of the longer side of the picture of a whole slide."""
 TISSUE_MPP, TISSUE_SIDE = 4.0, 1280
 """Tissue is looked for at 4 µm/px, or coarser if the slide would be longer than 1280 pixels."""
+GREY = 200
+"""Grey level below which something is on the glass."""
 
 Mask = NDArray[np.bool_]
 Edges = NDArray[np.float64]
@@ -122,7 +124,13 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, ove
         coarser = max(1.0, TISSUE_MPP / (mpp * slide[1] / overview.shape[1]), max(overview.shape[:2]) / TISSUE_SIDE)
         height, width = (max(1, round(side / coarser)) for side in overview.shape[:2])
         image = resample_image(overview, (height, width))
-        return MaskScope(find_tissue(image, mpp * slide[1] / width), slide)
+        if np.ptp(image, axis=2).max() == 0 and image.min() < GREY:
+            raise DataError(
+                f"{reader.path} is grey, and tissue is found and told apart by its colour; draw it (--regions), or "
+                "take a picture in colour"
+            )
+        tissue = find_tissue(image, mpp * slide[1] / width)
+        return MaskScope(tissue.mask, slide, tissue.notes)
     if is_image(regions):
         return _selected(reader, regions)
     drawn = read_annotations(regions)

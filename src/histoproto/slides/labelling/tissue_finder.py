@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +13,44 @@ THRESHOLDS = (12, 20)
 """Least and greatest threshold of colourfulness: neither glass alone nor tissue alone is split in two."""
 GREEN_INK, BLUE_INK = 12, 48
 """Grey levels by which green or blue exceeds red in ink. In stained tissue green is lowest, and blue near to red."""
+INK_AT_MOST = 0.25
+"""Share of ink in all that is coloured, above which it is a dye of the tissue: blue of haematoxylin alone (negative
+immunohistochemistry: 25 to 82 %), blue or green of a trichrome. A real slide with thick lines around all of its tissue
+has 15 %."""
+INK_SAID = 0.02
+"""Share from which on marks that are left out are told."""
 SPECK_UM2 = 4_000.0
 HOLE_UM2 = 40_000.0
 MARGIN_UM = 16.0
 """By which tissue is widened: its fine outline is found later, pixel by pixel."""
 
 
-def find_tissue(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+class Tissue(NamedTuple):
+    """Where tissue is on a slide."""
+
+    mask: NDArray[np.bool_]
+    """H×W."""
+    notes: tuple[str, ...]
+    """What was taken for ink, or not; and that there is none."""
+
+
+def find_tissue(image: NDArray[np.uint8], mpp: float) -> Tissue:
     """Tissue of a slide seen at low resolution.
 
     Colourfulness (the largest minus the smallest of R, G and B) is split by Otsu's threshold; marks of green, blue and
-    black pens do not count; small specks are dropped, small holes filled, and the rest is widened a little.
+    black pens do not count, unless there is so much of a colour that it must be a dye; small specks are dropped, small
+    holes filled, and the rest is widened a little.
 
     Args:
         image: H×W×3 RGB, about 8 to 30 µm/px.
         mpp: its µm/px.
 
     Returns:
-        H×W, true on tissue; nowhere on an empty slide.
+        True on tissue, nowhere on an empty slide; and what there is to say of it.
     """
     smooth = ndimage.uniform_filter(image, (3, 3, 1)) if min(image.shape[:2]) >= 3 else image
     colourful = smooth.max(axis=2) - smooth.min(axis=2)
-    red, green, blue = np.moveaxis(smooth.astype(np.int16), 2, 0)
-    ink = (green - red >= GREEN_INK) | (blue - red >= BLUE_INK)
+    ink, notes = _find_ink(smooth, colourful)
     colourful[ink] = 0
     tissue = colourful > np.clip(otsu(colourful[~ink]), *THRESHOLDS)
     tissue = ndimage.binary_closing(tissue, iterations=2) | tissue
@@ -42,8 +58,29 @@ def find_tissue(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     holes = ndimage.binary_fill_holes(tissue) & ~tissue
     tissue |= holes & ~_without_small(holes, HOLE_UM2 / mpp**2)
     tissue &= ~ndimage.binary_dilation(ink)
+    if not tissue.any():
+        notes.append("no tissue was found: nothing is coloured")
     radius = ceil(MARGIN_UM / mpp)
-    return np.asarray(ndimage.binary_dilation(tissue, iterations=radius))
+    return Tissue(np.asarray(ndimage.binary_dilation(tissue, iterations=radius)), tuple(notes))
+
+
+def _find_ink(smooth: NDArray[np.uint8], colourful: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], list[str]]:
+    """Marks of green and blue pens; ink is a small share of a slide, what is more is a dye."""
+    red, green, blue = np.moveaxis(smooth.astype(np.int16), 2, 0)
+    marks = {"green": green - red >= GREEN_INK}
+    marks["blue"] = (blue - red >= BLUE_INK) & ~marks["green"]
+    coloured = colourful > THRESHOLDS[1]
+    total = int((coloured | marks["green"] | marks["blue"]).sum())
+    ink, notes = np.zeros(coloured.shape, dtype=np.bool_), []
+    for colour, mark in marks.items():
+        share = mark.sum() / max(1, total)
+        if share > INK_AT_MOST:
+            notes.append(f"{share:.0%} of what is coloured is {colour}: taken for tissue, as ink of a pen is less")
+            continue
+        ink |= mark
+        if share > INK_SAID:
+            notes.append(f"{share:.0%} of what is coloured is {colour}: left out, as ink of a pen")
+    return ink, notes
 
 
 def otsu(values: NDArray[np.uint8]) -> int:
