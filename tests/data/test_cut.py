@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from histoproto.data.cut import CutSettings, cut_regions
+from histoproto.data.cut import cut_regions
+from histoproto.data.cut_record import CutSettings
 from histoproto.data.grid import grid_offsets, rescale, tissue_counts
 from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, prove_disjoint
 from histoproto.data.images import list_images, read_image, write_image, write_mask

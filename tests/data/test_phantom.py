@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import label as connected
 from scipy.stats import spearmanr
 
-from histoproto.data.cut import recorded_mpp
+from histoproto.data.cut_record import recorded_mpp
 from histoproto.data.images import list_images, read_image, write_image, write_mask
 from histoproto.data.layouts import open_data
 from histoproto.data.masks import read_mask

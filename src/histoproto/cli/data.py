@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from histoproto.cli.command import Group, register
+from histoproto.cli.data_report import print_annotated, print_cut, print_report
 from histoproto.cli.renamed import OldOut, chosen_out
-from histoproto.cli.terminal import progress_bars, terminal
+from histoproto.cli.terminal import progress_bars
 
 if TYPE_CHECKING:
-    from histoproto.data.check import DataReport
-    from histoproto.data.cut import CutReport
-    from histoproto.slides.patches.annotated import AnnotatedSlides
     from histoproto.tissue import TissueSet
 
 
@@ -26,7 +24,7 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DATA", help="Data fold
     from histoproto.errors import DataError
 
     report = check_data(folder)
-    _print_report(report)
+    print_report(report)
     if report.problems:
         count = len(report.problems)
         problems = "one problem" if count == 1 else f"{count} problems"
@@ -83,7 +81,8 @@ def cut(
 
     All regions go to one --split, or are split by group (patient, slide), none of which is then on two sides.
     """
-    from histoproto.data.cut import CutSettings, cut_patches, masked_regions
+    from histoproto.data.cut import cut_patches, masked_regions
+    from histoproto.data.cut_record import CutSettings
     from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, split_named
     from histoproto.errors import SettingError
 
@@ -118,7 +117,7 @@ def cut(
         settings = CutSettings(size, stride, test_stride, min_fraction, mpp, mpp, train_masks)
         found = find_annotated(regions, mpp, annotations, None if classes is None else tissue_set(classes), region_mpp)
         tissues, openers = found.tissues, found.regions
-        _print_annotated(found)
+        print_annotated(found)
     member: dict[str, str] | None = None
     if groups is not None:
         member = groups_from_table(groups, group_column, openers)
@@ -131,7 +130,7 @@ def cut(
         report = cut_patches(
             tissues, openers, out, settings, split=side, groups=member, splits=sides, progress=progress
         )
-    _print_cut(report, out, size)
+    print_cut(report, out, size)
 
 
 def tiles(
@@ -229,73 +228,3 @@ def tissue_set(classes: str) -> TissueSet:
     if classes.endswith((".yaml", ".yml")):
         return TissueSet.read(Path(classes))
     return TissueSet.of(*(name.strip() for name in classes.split(",")))
-
-
-def _print_cut(report: CutReport, out: Path, size: int) -> None:
-    for note in report.notes:
-        typer.echo(f"note: {note}", err=True)
-    for split, labels in report.labels.items():
-        found = ", ".join(
-            f"{count} {'+'.join(name for name, there in zip(report.tissues.names, label, strict=True) if there)}"
-            for label, count in labels.most_common()
-        )
-        typer.echo(f"{split}: {labels.total()} patches ({found or 'none'})")
-    for split, groups in report.groups.items():
-        typer.echo(f"groups in {split}: {', '.join(groups) or 'none'}")
-    if report.groups:
-        typer.echo("proved from the files written: no group is on two sides")
-    typer.echo(
-        f"{report.regions} regions, {len(report.too_small)} of them smaller than {size} px and skipped; "
-        f"{report.empty} patches without tissue dropped\nnext: histoproto data check {out}"
-    )
-
-
-def _print_annotated(found: AnnotatedSlides) -> None:
-    typer.echo(f"{len(found.regions)} slides with annotations of {', '.join(found.tissues.names)}")
-    if found.without:
-        typer.echo(f"note: left out, for there are no annotations: {', '.join(found.without)}", err=True)
-    if found.cut_out:
-        typer.echo(
-            f"note: annotations of no tissue, cut out of larger ones that they lie on: {_counted(found.cut_out)}",
-            err=True,
-        )
-    if found.silent:
-        typer.echo(f"note: annotations that say nothing about tissue, left out: {_counted(found.silent)}", err=True)
-    for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
-
-
-def _counted(classes: Mapping[Any, int]) -> str:
-    return ", ".join(f"{count} {name or 'without a class'}" for name, count in classes.items())
-
-
-def _print_report(report: DataReport) -> None:
-    from rich.table import Table
-
-    data, console = report.data, terminal(soft_wrap=True)
-    names = data.tissues.names
-    console.print(f"layout: {data.layout}\ntissues: {', '.join(names)}")
-    table = Table("split", "patches", "groups", "width × height")
-    for split, sizes in report.sizes.items():
-        patches = data.split(split)
-        common = ", ".join(f"{w} × {h}" for (w, h), _ in sizes.most_common(2)) + (" …" if len(sizes) > 2 else "")
-        table.add_row(split, str(len(patches)), str(len({patch.group for patch in patches})), common)
-    console.print(table)
-    for split, pixels in report.pixels.items():
-        shares = zip((*names, "background"), pixels / pixels.sum(), strict=True)
-        console.print(f"{split} masks: {', '.join(f'{name} {share:.1%}' for name, share in shares)}")
-    if report.combinations:
-        total = report.combinations.total()
-        table = Table("train", "in all", "alone", *(f"and {name}" for name in names))
-        for i, name in enumerate(names):
-            row = report.cooccurrence[i]
-            alone = report.combinations[tuple(int(i == j) for j in range(len(names)))]
-            cells = ["" if i == j else str(count) for j, count in enumerate(row)]
-            table.add_row(name, f"{row[i]} ({row[i] / total:.0%})", str(alone), *cells)
-        console.print(table)
-    for warning in report.warnings:
-        console.print(f"note: {warning}")
-    for problem in report.problems:
-        console.print(f"problem: {problem}")
-    if not report.problems:
-        console.print("no problems found")

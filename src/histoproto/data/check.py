@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from histoproto.data.cut import recorded_minimum
+from histoproto.data.cut_record import recorded_minimum
 from histoproto.data.groups import SPLITS, Split
 from histoproto.data.images import read_image
 from histoproto.data.layouts import DataFolder, Patch, open_data

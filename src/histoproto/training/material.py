@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.config import Settings
-from histoproto.data.cut import recorded_mpp
+from histoproto.data.cut_record import recorded_mpp
 from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.images import image_size
 from histoproto.data.layouts import DataFolder, Patch, open_data

@@ -13,7 +13,8 @@ import tifffile
 from typer.testing import CliRunner
 
 from histoproto.cli.data import app
-from histoproto.data.cut import CutSettings, cut_patches, recorded_mpp
+from histoproto.data.cut import cut_patches
+from histoproto.data.cut_record import CutSettings, recorded_mpp
 from histoproto.data.images import list_images, read_image
 from histoproto.data.layouts import open_data
 from histoproto.data.masks import read_mask

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from histoproto.data.cut import CutSettings
+from histoproto.data.cut_record import CutSettings
 from histoproto.data.grid import grid_offsets
 from histoproto.data.images import write_image
 from histoproto.data.names import patch_name
