@@ -67,10 +67,10 @@ def find_tissue(image: NDArray[np.uint8], mpp: float) -> Tissue:
 def _find_ink(smooth: NDArray[np.uint8], colourful: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], list[str]]:
     """Marks of green and blue pens; ink is a small share of a slide, what is more is a dye."""
     red, green, blue = np.moveaxis(smooth.astype(np.int16), 2, 0)
-    marks = {"green": green - red >= GREEN_INK}
-    marks["blue"] = (blue - red >= BLUE_INK) & ~marks["green"]
+    inked = (green - red >= GREEN_INK) | (blue - red >= BLUE_INK)
+    marks = {"green": inked & (green >= blue), "blue": inked & (green < blue)}
     coloured = colourful > THRESHOLDS[1]
-    total = int((coloured | marks["green"] | marks["blue"]).sum())
+    total = int((coloured | inked).sum())
     ink, notes = np.zeros(coloured.shape, dtype=np.bool_), []
     for colour, mark in marks.items():
         share = mark.sum() / max(1, total)
