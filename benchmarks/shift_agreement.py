@@ -22,7 +22,8 @@ import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from histoproto.data.images import read_image, read_mask
+from histoproto.data.images import read_image
+from histoproto.data.masks import read_mask
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.evaluation.confusion import confusion_matrix, scores
 from histoproto.inference.segmenter import Segmentation, Segmenter

@@ -13,7 +13,11 @@ from histoproto.cli.inference_options import Background, DeviceOption, Fusion, R
 from histoproto.cli.terminal import progress_bars, terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
+
+    from histoproto.evaluation.protocols import Protocol
 
 
 class Labels(StrEnum):
@@ -61,6 +65,13 @@ def evaluate(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Go on although patches or groups were trained on; recorded.")
     ] = False,
+    maps: Annotated[
+        bool,
+        typer.Option("--maps", help="Score whole images or slides, as maps: img/ and mask/, or slides with .geojson."),
+    ] = False,
+    mpp: Annotated[float | None, typer.Option(help="With --maps: µm/px of the images, if they do not say.")] = None,
+    model_mpp: Annotated[float | None, typer.Option(help="With --maps: µm/px of the model, if it is unknown.")] = None,
+    distance: Annotated[float, typer.Option(min=0.1, help="With --maps: band of the boundary IoU, in µm.")] = 10.0,
     device: DeviceOption = "auto",
 ) -> None:
     """Score a model and add the numbers to RUN/metrics.json.
@@ -69,9 +80,12 @@ def evaluate(
     out, one view, no CRF. `told` is an upper bound: the same, told which tissues the true mask has. `paper` is as LPD
     and PBIP report: told, background counted, six views, CRF. The other options change one part of a protocol.
 
+    `--maps` scores what `segment` makes of whole regions or slides, and adds the numbers to RUN/maps.json.
+
     Here alone, what makes masks comes from the protocol and not from the model, so that scores of different models can
     be compared.
     """
+    from histoproto.errors import SettingError
     from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, find_protocol
     from histoproto.evaluation.protocols import evaluate as measure
 
@@ -80,6 +94,11 @@ def evaluate(
         labels=labels, background=score_background, views=views, crf=crf, fusion=fusion, find_background=background
     )
     protocols = [replace(find_protocol(name), **changes) for name in (PROTOCOLS if protocol == "all" else [protocol])]
+    if per_group if maps else mpp or model_mpp:
+        raise SettingError("--per-group is for patches; --mpp and --model-mpp are for --maps")
+    if maps:
+        _evaluate_maps(run, data, protocols, mpp, model_mpp, distance, device)
+        return
     with progress_bars() as bar:
         tasks = {one.name: bar.add_task(one.name, total=None) for one in protocols}
         results = measure(
@@ -99,6 +118,48 @@ def evaluate(
         if name in PURPOSES:
             typer.echo(f"{name}: {PURPOSES[name]}\n")
     typer.echo(f"written: {run / 'metrics.json'}")
+
+
+def _evaluate_maps(
+    run: Path,
+    data: Path,
+    protocols: Sequence[Protocol],
+    mpp: float | None,
+    model_mpp: float | None,
+    distance: float,
+    device: str,
+) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from histoproto.slides.options import SlideOptions
+    from histoproto.slides.scoring import MAPS_FILE, evaluate_maps
+
+    for protocol in protocols:
+        with progress_bars() as bar:
+            task = bar.add_task(protocol.name, total=None)
+            result = evaluate_maps(
+                run,
+                data,
+                protocol,
+                SlideOptions(model_mpp=model_mpp),
+                mpp,
+                distance,
+                device,
+                lambda done, total, task=task: bar.update(task, completed=done, total=total),  # type: ignore[misc]
+            )
+        names = list(result["pooled"]["tissues"])
+        table = Table(
+            title=f"{protocol.name}: maps of {escape(str(data))}, {result['data']['slides']} slides, scores in %"
+        )
+        table.add_column("slide")
+        for column in ("pixels", *(f"{name} IoU" for name in names), "mIoU", f"boundary IoU at {distance:g} µm"):
+            table.add_column(column, justify="right")
+        for name, row in [*result["slides"].items(), ("pooled", result["pooled"])]:
+            ious = (percent(row["tissues"][tissue]["iou"]) for tissue in names)
+            table.add_row(escape(name), f"{row['pixels']:,}", *ious, percent(row["miou"]), percent(row["boundary_iou"]))
+        terminal().print(table)
+    typer.echo(f"written: {run / MAPS_FILE}")
 
 
 def score_table(name: str, result: dict[str, Any]) -> Table:

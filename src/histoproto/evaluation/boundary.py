@@ -19,6 +19,8 @@ def boundary_counts(
     background: Treatment = "ignored",
     band: float = BAND,
     frame: bool = False,
+    reach: int | None = None,
+    rows: slice = slice(None),
 ) -> NDArray[np.int64]:
     """Pixels in the intersection and in the union of the bands of truth and prediction, per tissue.
 
@@ -34,16 +36,20 @@ def boundary_counts(
         band: see above.
         frame: whether the edge of the image counts as outline, as in the authors' code. Not by default: a patch is
             cut through tissue, and its four sides would outweigh every true outline.
+        reach: d in pixels, instead of `band`.
+        rows: which rows are counted; those beside them, as far as they are within reach, only tell where outlines are.
 
     Returns:
         C×2 int64: intersection, union.
     """
-    reach = max(1, round(band * float(np.hypot(*true.shape))))
+    if reach is None:
+        reach = max(1, round(band * float(np.hypot(*true.shape))))
     unknown = true == tissues if background == "ignored" else np.zeros(true.shape, dtype=np.bool_)
     counts = np.zeros((tissues, 2), dtype=np.int64)
     for tissue in np.union1d(np.unique(predicted), np.unique(true)):
         if tissue < tissues:
             ours, theirs = (_band((labels == tissue) & ~unknown, unknown, reach, frame) for labels in (predicted, true))
+            ours, theirs = ours[rows], theirs[rows]
             counts[tissue] = np.count_nonzero(ours & theirs), np.count_nonzero(ours | theirs)
     return counts
 

@@ -100,7 +100,7 @@ def slide_steps(
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         patch_size = segmenter.card.patch_size
         step = max(1, round(patch_size * (1 - options.overlap)))
-        check_room(reader, downsample, len(segmenter.tissues), patch_size, step, out)
+        check_room(reader, downsample, 2 * len(segmenter.tissues), patch_size, step, out)  # maps and logits
         overview, _ = reader.thumbnail(OVERVIEW_SIDE)
         scope = find_scope(reader, mpp, task.regions, overview)
         regions = scope.regions if isinstance(scope, DrawnScope) else ()
