@@ -155,12 +155,17 @@ def tiles(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same tiles.")] = 0,
 ) -> None:
     """Cut tiles with tissue for a person to label: fill in 0 and 1 in labels.csv, and it is a folder to train on."""
+    from histoproto.slides.many.folders import LeftOut
     from histoproto.slides.many.tasks import find_slides
     from histoproto.slides.patches.unlabelled import TileSettings, cut_tiles
 
     settings = TileSettings(mpp, size, stride, min_tissue, per_slide, seed)
+    left_out = LeftOut()
+    tasks = find_slides(slides, slide_mpp, regions, left_out)
     with _bar("slides") as progress:
-        counts = cut_tiles(find_slides(slides, slide_mpp, regions), out, tissue_set(classes), settings, progress)
+        counts = cut_tiles(tasks, out, tissue_set(classes), settings, progress)
+    for note in left_out.notes:
+        typer.echo(f"note: {note}", err=True)
     empty = [name for name, count in counts.items() if not count]
     if empty:
         typer.echo(f"note: no tile with enough tissue in {', '.join(empty)}", err=True)

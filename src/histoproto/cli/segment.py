@@ -89,11 +89,13 @@ def segment(
 
     from histoproto.errors import DataError
     from histoproto.slides.many.batch import segment_slides
+    from histoproto.slides.many.folders import LeftOut
     from histoproto.slides.many.job import Outcome
     from histoproto.slides.many.tasks import find_slides
     from histoproto.slides.options import SlideOptions
 
-    tasks = find_slides(slides, mpp, regions)
+    left_out = LeftOut()
+    tasks = find_slides(slides, mpp, regions, left_out)
     options = SlideOptions(
         model_mpp=model_mpp,
         gzip=gzip,
@@ -138,7 +140,10 @@ def segment(
         )
     _print_areas(report.names("done", "finished"), out)
     finished, failed = len(report.names("finished")), len(report.failed)
-    typer.echo(f"{len(report.names('done'))} slides segmented, {finished} were finished before, {failed} failed: {out}")
+    done = f"{len(report.names('done'))} slides segmented, {finished} were finished before, {failed} failed"
+    typer.echo(f"{done}{f', {left_out.count} left out' if left_out.count else ''}: {out}")
+    for note in left_out.notes:
+        typer.echo(f"note: {note}", err=True)
     if report.outdated:
         outdated = ", ".join(report.outdated[:5]) + (" …" if len(report.outdated) > 5 else "")
         typer.echo(

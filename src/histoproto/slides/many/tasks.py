@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +15,16 @@ from histoproto.data.images import natural_key
 from histoproto.documents.ranges import MPP
 from histoproto.documents.tables import read_table
 from histoproto.errors import DataError
+from histoproto.slides.many.folders import PICTURES, SLIDES, LeftOut, below, is_slide, slides_in, without_others
 from histoproto.slides.task import SlideTask
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-"""Endings of plain pictures: slides if they are named, but not in a folder, where they are thumbnails and masks."""
-SLIDES = frozenset(
-    {".svs", ".tif", ".tiff", ".btf", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm"}
-)
-"""Endings (lower case) of the slides in a folder."""
 REGIONS = (".geojson", ".geojson.gz", ".json", ".png", ".tif", ".tiff")
 """Endings of a file with regions, the first that is there is taken."""
 
 
-def find_slides(sources: Sequence[Path], mpp: float | None = None, regions: Path | None = None) -> list[SlideTask]:
+def find_slides(
+    sources: Sequence[Path], mpp: float | None = None, regions: Path | None = None, left_out: LeftOut | None = None
+) -> list[SlideTask]:
     """The slides that files, folders, patterns (`slides/*.svs`, `**` for any depth) and CSV tables name, each once.
 
     A table has the column `slide` and may have `mpp` (µm/px) and `region` (a file); its paths are relative to it.
@@ -36,15 +33,23 @@ def find_slides(sources: Sequence[Path], mpp: float | None = None, regions: Path
         sources: what the user named.
         mpp: µm/px of the slides for which no table says it.
         regions: a file with the regions of the only slide, or a folder with one of each slide's name.
+        left_out: is told what was found and not taken.
 
     Raises:
         DataError: something does not exist, there are no slides, a table is malformed, or a slide has no regions.
     """
+    left_out = LeftOut() if left_out is None else left_out
     found: dict[Path, SlideTask] = {}
-    for task in (task for source in sources for task in _named_by(source)):
-        found.setdefault(task.path.absolute(), task if task.mpp is not None else replace(task, mpp=mpp))
+    for named in (task for source in sources for task in _named_by(source, left_out)):
+        task = named if named.mpp is not None else replace(named, mpp=mpp)
+        first = found.setdefault(task.path.resolve(), task)
+        if first.path.absolute() != task.path.absolute():
+            left_out.tell([task.path], f"it is the same file as {first.path}")
+        elif (first.mpp, first.regions) != (task.mpp, task.regions):
+            raise DataError(f"{task.path} is named twice, with different µm/px or regions; name it once")
     if not found:
-        raise DataError(f"there are no slides in {', '.join(map(str, sources)) or 'an empty list'}")
+        why = f"; {'; '.join(left_out.notes)}" if left_out.notes else ""
+        raise DataError(f"there are no slides in {', '.join(map(str, sources)) or 'an empty list'}{why}")
     tasks = list(found.values())
     if regions is not None:
         tasks = [
@@ -98,20 +103,22 @@ def _names(path: Path) -> Iterator[str]:
         yield from ("-".join((*parts[-depth:], name)) for name in (stem, path.name))
 
 
-def _named_by(source: Path) -> list[SlideTask]:
+def _named_by(source: Path, left_out: LeftOut) -> list[SlideTask]:
     if source.is_dir():
-        inside = (path for path in source.iterdir() if path.suffix.lower() in SLIDES and path.name[0] != ".")
-        return [SlideTask(path) for path in _sorted(inside)]
+        return [SlideTask(path) for path in _sorted(slides_in(source, left_out))]
     if source.suffix.lower() == ".csv":
         return list(_in_table(source))
     if not source.exists() and set("*?[") & set(str(source)):
-        matches = Path(source.anchor).glob(str(source.relative_to(source.anchor)))
-        slides = (path for path in matches if path.suffix.lower() in SLIDES | PICTURES)
-        return [SlideTask(path) for path in _sorted(slides)]
+        matches = sorted(Path(source.anchor).glob(str(source.relative_to(source.anchor))))
+        pictures = [path for path in matches if path.suffix.lower() in PICTURES and path.name[0] != "."]
+        slides = without_others((path for path in matches if path not in set(pictures)), source, left_out)
+        if not slides and not pictures:  # of folders, as `gdc/*` names them
+            slides = [path for path in below(matches) if path.is_file() and is_slide(path)]
+        return [SlideTask(path) for path in _sorted([*slides, *pictures])]
     return [SlideTask(source)]
 
 
-def _sorted(paths: Iterator[Path]) -> list[Path]:
+def _sorted(paths: Iterable[Path]) -> list[Path]:
     """Files in natural order; of the files of a DICOM series, which are the levels of one slide, the largest."""
     slides: dict[str, Path] = {}
     for path in sorted(filter(Path.is_file, paths), key=lambda path: path.stat().st_size):
@@ -120,7 +127,7 @@ def _sorted(paths: Iterator[Path]) -> list[Path]:
 
 
 def _series(path: Path) -> str | None:
-    if path.suffix.lower() != ".dcm":
+    if path.suffix.lower() in SLIDES - {".dcm"} | PICTURES:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # of harmless breaches of the standard

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from histoproto.data.cut import RegionOpener
 from histoproto.errors import DataError
+from histoproto.slides.many.folders import LeftOut
 from histoproto.slides.many.tasks import find_beside, find_slides, slide_stem
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import Pixels, SlideReader
@@ -127,7 +128,8 @@ def find_annotated(
     Raises:
         DataError: no slides, no annotations, no classes in them, two slides of one name, or a broken file.
     """
-    tasks = {task.path: task for task in find_slides([slides], slide_mpp)}
+    left_out = LeftOut()
+    tasks = {task.path: task for task in find_slides([slides], slide_mpp, left_out=left_out)}
     stems = Counter(map(slide_stem, tasks))
     if double := [stem for stem, count in stems.items() if count > 1]:
         raise DataError(f"{slides} has more than one slide named {double[0]!r}; names must differ")
@@ -138,7 +140,7 @@ def find_annotated(
             f"none of {len(tasks)} slides has annotations: expected {slide_stem(next(iter(tasks)))}.geojson, exported "
             f"from QuPath, in {annotations or slides}"
         )
-    found, notes = Counter[str | None](), list[str]()
+    found, notes = Counter[str | None](), [*left_out.notes]
     for file in pairs.values():
         content = _annotations(file, file.stat().st_mtime_ns)
         found.update(name for _, name in content.regions)
