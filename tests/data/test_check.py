@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from histoproto.data.check import check_data, count_cooccurrence, warn_of_cooccurrence
 from histoproto.data.images import write_image, write_mask
@@ -37,6 +38,13 @@ def test_a_sound_folder(folder):
     assert report.warnings == (
         "tumour comes always with stroma (2 of 2): image labels can hardly tell tumour from stroma",
     )
+
+
+def test_what_is_assumed_of_images_is_told(folder):
+    for path in folder.glob("train/*.png"):
+        Image.fromarray(picture(1)).convert("CMYK").save(path, format="TIFF")
+        break
+    assert "1 of 4 train images: its CMYK is turned into RGB without a colour profile" in check_data(folder).warnings
 
 
 def test_everything_wrong_is_found_in_one_run(folder):

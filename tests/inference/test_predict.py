@@ -91,6 +91,20 @@ def test_images_at_another_scale(images: Path, tmp_path: Path) -> None:
     assert float(table(prediction.areas)["a"]["red pixels"]) == pytest.approx(2048, rel=0.1)
 
 
+def test_what_would_not_fit_into_memory_is_refused_before_it_is_read(images: Path, tmp_path: Path) -> None:
+    Image.new("1", (13_300, 13_300)).save(images / "large.png")
+    prediction = predict_files(segmenter(), [images], tmp_path / "out")
+    assert len(prediction.done) == 3
+    ((path, sentence),) = prediction.failed
+    assert path.name == "large.png"
+    assert "13300 × 13300 pixels" in sentence
+    assert "histoproto segment" in sentence
+    (images / "large.png").unlink()
+    enlarged = predict_files(segmenter(mpp=0.01), [images], tmp_path / "enlarged", mpp=5.0)
+    assert not enlarged.done
+    assert "500 times as many a side" in enlarged.failed[0][1]
+
+
 def test_mistakes_are_sentences(images: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no images"):
         find_images([])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from histoproto.data.cut_record import recorded_minimum
 from histoproto.data.groups import SPLITS, Split
-from histoproto.data.images import read_image
+from histoproto.data.images import read_picture
 from histoproto.data.layouts import DataFolder, Patch, open_data
 from histoproto.data.leaks import group_leaks
 from histoproto.data.masks import read_mask
@@ -58,6 +58,8 @@ class _Finding:
     content: bytes = b""
     pixels: NDArray[np.int64] | None = None
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was chosen or assumed of its image."""
 
 
 def check_data(root: Path) -> DataReport:
@@ -89,6 +91,8 @@ def check_data(root: Path) -> DataReport:
             if finding.size:
                 problems += twins.add(split, patch, finding.content)
         warnings += _warn_of_sizes(split, sizes[split])
+        assumed = Counter(note for finding in findings for note in finding.notes)
+        warnings += [f"{count} of {len(patches)} {split} images: {note}" for note, count in assumed.items()]
     if twins.alike:
         warnings.append(f"{twins.alike} images are there more than once, with the same label")
     labels = [patch.labels for patch in data.train if patch.labels is not None]
@@ -183,11 +187,13 @@ class _Twins:
 def _inspect(patch: Patch, data: DataFolder, minimum: float) -> _Finding:
     problems: list[str] = []
     size, content, pixels = None, b"", None
+    notes: tuple[str, ...] = ()
     if patch.labels is not None and not any(patch.labels):
         problems.append(f"{_short(patch.image, data)}: the label names no tissue at all")
     try:
         if patch.image.is_file():  # a missing file is a problem of the folder, reported there
-            image = read_image(patch.image)
+            picture = read_picture(patch.image)
+            image, notes = picture.pixels, picture.notes
             size, content = (image.shape[1], image.shape[0]), hashlib.blake2b(image.data).digest()
     except HistoProtoError as error:
         problems.append(str(error))
@@ -202,7 +208,7 @@ def _inspect(patch: Patch, data: DataFolder, minimum: float) -> _Finding:
                 problems += _contradictions(patch, patch.labels, pixels, minimum, data)
     except HistoProtoError as error:
         problems.append(str(error))
-    return _Finding(size, content, pixels, tuple(problems))
+    return _Finding(size, content, pixels, tuple(problems), notes)
 
 
 def _contradictions(

@@ -8,7 +8,7 @@ from math import isnan
 from pathlib import Path
 
 from histoproto.config import InferenceSettings
-from histoproto.data.images import list_images, read_image, write_image, write_mask
+from histoproto.data.images import image_size, list_images, read_image, write_image, write_mask
 from histoproto.data.names import find_spelling, read_label
 from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, ImageError, OutputError, SettingError
@@ -21,6 +21,8 @@ from histoproto.ledger import Ledger
 from histoproto.lock import folder_lock
 
 AREAS_FILE = "areas.csv"
+LARGEST = 2**26
+"""Pixels of an image at the scale of the model; its maps, mask and overlay are held in memory, 30 bytes a pixel."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,13 @@ def _predict(
     def readable() -> Iterator[tuple[Path, Pixels]]:
         for path in images:
             try:
+                _check_size(path, factor)
                 yield path, read_image(path)
             except ImageError as error:
                 failed.append((path, str(error)))
 
     own_scale = mpp if segmenter.card.mpp is not None else None
+    factor = mpp / segmenter.card.mpp if mpp is not None and segmenter.card.mpp is not None else 1.0
     for chunk in in_chunks(readable()):
         oracle = None if labels is None else [labels[path] for path, _ in chunk]
         results = segmenter.stream((image for _, image in chunk), oracle, settings, own_scale)
@@ -150,6 +154,21 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             )
         seen[image.stem] = image
     return images
+
+
+def _check_size(path: Path, factor: float) -> None:
+    """Refuse, before it is read, what would not fit into memory.
+
+    Raises:
+        ImageError: more than 67 million pixels, as they are or with `factor` times as many a side.
+    """
+    height, width = image_size(path)
+    if height * width * max(1.0, factor) ** 2 > LARGEST:
+        scale = f", and {factor:.3g} times as many a side at the scale of the model" if factor > 1 else ""
+        raise ImageError(
+            f"{path} has {width} × {height} pixels{scale}, more than the {LARGEST:,} that are held in memory at once; "
+            "`histoproto segment` does such pictures in strips"
+        )
 
 
 def labels_in_names(images: Sequence[Path], segmenter: Segmenter) -> dict[Path, tuple[int, ...]]:
