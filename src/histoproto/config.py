@@ -55,7 +55,15 @@ class ModelSettings(_Group):
     architecture: Architecture = "prototypes"
     """What is on top of the encoder; the method decides."""
     encoder: str = "tf_efficientnet_lite0"
-    """A timm model name (with `features_only`), or `mit_b0` … `mit_b5`."""
+    """What `histoproto encoders` lists, any other timm model name or `mit_b0` … `mit_b5`, each also as `NAME@FILE`;
+    `hf-hub:OWNER/NAME`, `local-dir:PATH`."""
+    encoder_arguments: dict[str, Any] = {}
+    """Of its architecture, where the name does not say, as timm's `create_model` takes them."""
+    input_scale: Annotated[int, Field(ge=1, le=4)] = 1
+    """Vision transformers see images enlarged this many times: 2 makes 448 px of 224, and maps twice as fine."""
+    blueprint: dict[str, Any] | None = None
+    """How a trained model's encoder is built without the hub or folder that it came from; `train` writes it into
+    `model.json`, nobody else needs it."""
     weights: str | None = "imagenet"
     """`imagenet`: the published weights of that encoder; a path: a local weights file or folder; None: random."""
     prototypes: Annotated[Count, Field(le=1000)] = 10

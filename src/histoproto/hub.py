@@ -60,3 +60,35 @@ def require(repository: str) -> None:
     answer = ask(PATIENCE)
     if not answer.reached:
         raise ConnectionError(answer.text)
+
+
+def cached(repository: str, name: str) -> Path | None:
+    """A file of `OWNER/NAME[@REVISION]` as the hub gave it before, without asking the hub; None if it did not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = repository.partition("@")
+    found = try_to_load_from_cache(repository, name, revision=revision or None)
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetch(repository: str, name: str) -> Path | None:
+    """A file of `OWNER/NAME[@REVISION]`, from the cache or else from the hub; None where the repository has none such.
+
+    Raises:
+        ConnectionError: the hub cannot be reached, or does not let this user have the file.
+    """
+    if found := cached(repository, name):
+        return found
+    require(repository)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    owner, _, revision = repository.partition("@")
+    try:
+        return Path(hf_hub_download(owner, name, revision=revision or None))
+    except LocalEntryNotFoundError as error:
+        raise ConnectionError(f"{name} of {repository} is not in the hub's cache, and the hub gave none") from error
+    except EntryNotFoundError:
+        return None
+    except Exception as error:  # of the hub's library, of its connection, of a repository that is gated or unknown
+        raise ConnectionError((str(error).strip().splitlines() or [type(error).__name__])[0]) from error

@@ -29,7 +29,7 @@ def test_a_teacher_may_come_from_a_folder_as_on_the_hub(tmp_path: Path) -> None:
     assert teacher.dimension == whole.num_features
     x = torch.rand(2, 3, 160, 160)
     expected = whole.eval().forward_intermediates(
-        (x - teacher.encoder.mean) / teacher.encoder.std, indices=[-1], intermediates_only=True
+        (x - teacher.encoder.mean) / teacher.encoder.std, indices=[-1], norm=True, intermediates_only=True
     )[-1]
     torch.testing.assert_close(teacher.dense(x), expected)
     with pytest.raises(SettingError, match="can be a teacher"):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from histoproto.model.blueprint import Blueprint
+from histoproto.model.origin import Origin
+
 RANDOM_LICENCE = "none (random weights)"
 
 
@@ -15,7 +18,12 @@ class Encoder(nn.Module):
         channels: channels of the feature maps of scales 2, 3 and 4.
         licence: licence of the weights it was built with.
         mean, std: normalisation of RGB in [0, 1], per channel; applied inside `forward`.
+        blueprint: how to build it again; None: as its name says.
+        origin: the file that its weights came from; None: random ones, or those of a package.
     """
+
+    blueprint: Blueprint | None = None
+    origin: Origin | None = None
 
     mean: Tensor
     std: Tensor

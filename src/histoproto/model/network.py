@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from histoproto.config import ModelSettings
 from histoproto.model.encoder import Encoder
-from histoproto.model.encoders import build_encoder
+from histoproto.model.encoders import encoder_of
 from histoproto.model.neck import Neck
 from histoproto.model.prototypes import Merge, PrototypeBank, cosine_maps, merge_prototypes, pool_maps
 
@@ -47,7 +47,7 @@ class EncodedNetwork(Network):
     def __init__(self, settings: ModelSettings):
         super().__init__()
         self.settings = settings
-        self.encoder = build_encoder(settings.encoder, settings.weights)
+        self.encoder = encoder_of(settings)
         self.neck = Neck(self.encoder.channels) if settings.neck else nn.Identity()
 
     def features(self, x: Tensor) -> Sequence[Tensor]:
@@ -240,6 +240,6 @@ def build_network(settings: ModelSettings, tissues: int) -> EncodedNetwork:
     """The network that `settings.architecture` names, for C = `tissues`.
 
     Raises:
-        SettingError, WeightsError: see `build_encoder`.
+        SettingError, WeightsError: see `encoder_of`.
     """
     return _NETWORKS[settings.architecture](settings, tissues)

@@ -75,7 +75,7 @@ class Origin:
         self._loaded = fingerprint(module) if self.refer else ""
 
     def reference(self, module: nn.Module) -> WeightsReference | None:
-        """What a run says in place of these weights; None if it must hold them: small and free ones, or changed ones."""
+        """What a run says in place of these weights; None where it must hold them: small free ones, or changed ones."""
         if not self.refer or fingerprint(module) != self._loaded:
             return None
         return WeightsReference(

@@ -10,11 +10,7 @@ from torch import Tensor, nn
 from histoproto.errors import WeightsError
 from histoproto.model.encoder import Encoder
 from histoproto.model.encoders import build_encoder, plugged
-from histoproto.model.timm_encoder import TimmEncoder
 from histoproto.model.weights import OFFLINE_ENCODER
-
-SOURCES = ("hf-hub:", "local-dir:")
-"""How models that timm does not list begin: a repository of the Hugging Face hub, or a folder laid out like one."""
 
 
 class Teacher(nn.Module):
@@ -24,9 +20,8 @@ class Teacher(nn.Module):
     prototypes must share.
 
     Args:
-        spec: `NAME` of an encoder (see `build_encoder`); `NAME@PATH` with a local weights file; `hf-hub:OWNER/NAME` or
-            `local-dir:PATH` (config.json and weights), as most pathology encoders are published for timm; or `NAME`,
-            `NAME@PATH` of a teacher that another package offers.
+        spec: an encoder with its published weights, see `build_encoder`; or `NAME`, `NAME@PATH` of a teacher that
+            another package offers.
 
     Raises:
         SettingError, WeightsError: see `build_encoder`.
@@ -61,11 +56,11 @@ def _build(spec: str) -> Encoder:
     name, _, path = spec.partition("@")
     if other := plugged(name, path or "imagenet", "teacher"):
         return other
-    if path and not spec.startswith(SOURCES):
-        return build_encoder(name, path)
     try:
-        return TimmEncoder(spec, "imagenet") if spec.startswith(SOURCES) else build_encoder(name)
+        return build_encoder(spec)
     except WeightsError as error:
+        if path and ":" not in spec:
+            raise
         reason = (str(error.__cause__ or error).splitlines() or [""])[0]  # without the remedies of an encoder
         raise WeightsError(
             f"the teacher {spec} has no weights here ({reason}); give a local file with --set loss.teacher=NAME@PATH, "

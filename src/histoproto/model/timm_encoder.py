@@ -1,23 +1,23 @@
-"""Encoders that timm builds, and their weights."""
+"""Encoders with stages that timm builds: convolutional and windowed ones, and any other with `features_only`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from histoproto import hub, plugins
 from histoproto.errors import SettingError, WeightsError
 from histoproto.model.atrous import phase_dilated_convolutions
+from histoproto.model.blueprint import Blueprint
 from histoproto.model.encoder import RANDOM_LICENCE, Encoder
+from histoproto.model.timm_tokens import keywords
 from histoproto.model.weights import (
     NO_HUB,
     OFFLINE_ENCODER,
     OFFLINE_LICENCE,
     offline_efficientnet_lite0,
-    read_state_dict,
+    require_hub,
 )
 
 
@@ -25,34 +25,34 @@ class TimmEncoder(Encoder):
     """Any timm model with `features_only`; the last scale has stride 16 where the model allows it.
 
     For `tf_efficientnet_lite0`: 40, 112 and 320 channels at strides 8, 16 and 16, the pyramid of the paper's encoder.
-    A name with a source (`hf-hub:OWNER/NAME`, `local-dir:PATH`) brings its own normalisation and weights.
+
+    Args:
+        blueprint: with `maps="stages"`.
+        state: weights under the names of the whole model.
+        fetch: take the published weights in place of `state`: for the default encoder those of its package.
+
+    Raises:
+        SettingError: timm has no such model, or it gives no three feature maps.
+        WeightsError: weights that are not at hand or do not fit.
     """
 
-    def __init__(self, name: str, weights: str | None):
-        import timm  # two seconds, which `Lite0Encoder` and a model exported to ONNX need not wait for
+    def __init__(self, blueprint: Blueprint, state: Mapping[str, Tensor] | None = None, fetch: bool = False):
+        import timm
 
-        if ":" not in name and not timm.is_model(name):
-            close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "those of timm.list_models()"
-            others = ", ".join(["mit_b0 … mit_b5", *plugins.offered("encoder")])
-            raise SettingError(
-                f"there is no encoder {name!r}; there are {close}, {others}, and those that other packages offer, once "
-                "these are installed"
-            )
-        from_hub = weights == "imagenet" and name != OFFLINE_ENCODER
-        body = _first_that_builds(name, from_hub)
+        name = blueprint.architecture
+        offline = name == OFFLINE_ENCODER
+        body = _first_that_builds(name, fetch and not offline, keywords(blueprint.arguments))
         info = body.feature_info
         config = timm.models.PretrainedCfg(**body.pretrained_cfg)
-        licence = RANDOM_LICENCE
-        if weights == "imagenet":
+        licence = blueprint.licence or RANDOM_LICENCE
+        if fetch and offline:
+            licence = OFFLINE_LICENCE
+            state = offline_efficientnet_lite0([len(stage) for stage in body.blocks])
+        elif fetch:
             licence = f"{config.license or 'not stated by the publisher'} (timm, {config.hf_hub_id or config.url})"
-            if name == OFFLINE_ENCODER:
-                licence = OFFLINE_LICENCE
-                counts = [len(stage) for stage in body.blocks]
-                _load_body(body, offline_efficientnet_lite0(counts), name)
-        elif weights is not None:
-            licence = f"that of the file {Path(weights).name}"
-            _load_body(body, read_state_dict(Path(weights)), weights)
-        super().__init__(tuple(info.channels()), config.mean, config.std, licence)
+        if state is not None:
+            _load_body(body, state, name)
+        super().__init__(tuple(info.channels()), blueprint.mean or config.mean, blueprint.std or config.std, licence)
         phase_dilated_convolutions(body)
         self.body = body
 
@@ -65,7 +65,7 @@ class TimmEncoder(Encoder):
         ]
 
 
-def _first_that_builds(name: str, pretrained: bool) -> Any:
+def _first_that_builds(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> Any:
     """The model with the first set of options it accepts: convolutional, plain transformer, windowed, any other."""
     import timm
 
@@ -76,12 +76,14 @@ def _first_that_builds(name: str, pretrained: bool) -> Any:
         {},
     )
     if pretrained:
-        _require_hub(name)
+        require_hub(name)
     failure: Exception | None = None
     for option in options:
         build: Callable[..., Any] = timm.create_model
         try:
-            return build(name, pretrained=pretrained, features_only=True, out_indices=(-3, -2, -1), **option)
+            return build(
+                name, pretrained=pretrained, features_only=True, out_indices=(-3, -2, -1), **option, **arguments
+            )
         except (TypeError, NotImplementedError, AssertionError) as error:
             failure = error  # this option is unknown to the model: try the next
         except Exception as error:
@@ -92,21 +94,7 @@ def _first_that_builds(name: str, pretrained: bool) -> Any:
     raise SettingError(f"the timm model {name!r} gives no three feature maps ({failure}); choose another encoder")
 
 
-def _require_hub(name: str) -> None:
-    import timm
-
-    source, _, repository = name.rpartition(":")
-    if not source:
-        config = timm.get_pretrained_cfg(name)
-        repository = config.hf_hub_id if config else ""
-    if repository and source in {"", "hf-hub", "hf_hub"}:
-        try:
-            hub.require(repository)
-        except ConnectionError as error:
-            raise WeightsError(NO_HUB.format(name=name, reason=error)) from error
-
-
-def _load_body(body: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def _load_body(body: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load what the body has; a file with a classifier on top is fine, one that lacks part of the body is not.
 
     timm renames when it takes a model apart for its features: `blocks.0` becomes `model.blocks.0`, `stages.0` becomes

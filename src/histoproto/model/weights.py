@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from histoproto import hub
 from histoproto.errors import WeightsError
 from histoproto.files import why_unreadable
 
@@ -29,6 +30,22 @@ NO_HUB = (
     "file with --set model.weights=PATH, or use the encoder tf_efficientnet_lite0, whose weights are installed, "
     "or start from random ones with --set model.weights=null"
 )
+
+
+def require_hub(name: str) -> None:
+    """Return at once if timm can fetch the weights of one of its models, or will say at once that it cannot.
+
+    Raises:
+        WeightsError: the hub cannot be reached.
+    """
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config and config.hf_hub_id:
+        try:
+            hub.require(config.hf_hub_id)
+        except ConnectionError as error:
+            raise WeightsError(NO_HUB.format(name=name, reason=error)) from error
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
