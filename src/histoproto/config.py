@@ -126,6 +126,9 @@ class TrainingSettings(_Group):
     prototype_learning_rate: Positive = 1e-3
     """Prototypes start at unit norm and would hardly move at the encoder's rate in a short run."""
     weight_decay: NonNegative = 1e-3
+    with_encoder: bool = False
+    """Hold the encoder's weights in the run folder even where they were not tuned and are large, or must not be passed
+    on; otherwise such weights are referred to."""
     second_stage: bool = False
     """Afterwards train a segmentation network on the masks that the method finds for its own training patches; it is
     what the run then holds."""

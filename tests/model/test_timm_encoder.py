@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from histoproto import hub
 from histoproto.errors import WeightsError
 from histoproto.model.encoders import build_encoder
-from histoproto.model.timm_encoder import TimmEncoder
 
 
 def test_missing_hub_names_the_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 
-    def unreachable(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
+    create = timm.create_model
+
+    def unreachable(*args: Any, pretrained: bool = False, **kwargs: Any) -> Any:
+        if pretrained:
+            raise OSError("no route to host")
+        return create(*args, **kwargs)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(timm, "create_model", unreachable)
@@ -34,7 +38,7 @@ def test_a_missing_hub_is_answered_soon(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
     started = time.perf_counter()
     with pytest.raises(WeightsError, match=r"127\.0\.0\.1:9 is not reachable"):
-        TimmEncoder(name, "imagenet")
+        build_encoder(name, "imagenet")
     assert time.perf_counter() - started < 10
 
 

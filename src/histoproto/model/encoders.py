@@ -81,6 +81,8 @@ def build_encoder(
     plan = plan_encoder(name, weights, arguments or {}, input_scale)
     encoder = _build(plan.blueprint, plan.file, plan.fetch)
     encoder.blueprint = plan.blueprint.model_copy(update={"licence": encoder.licence})
+    if plain == OFFLINE_ENCODER:
+        encoder.blueprint = None  # `Lite0Encoder` reads it
     if plan.file is not None:
         encoder.origin = Origin(plan.name, plan.file, plan.repository, plan.may_be_copied, encoder)
     return encoder

@@ -32,13 +32,18 @@ class WeightsReference(BaseModel):
     repository: str | None = None
     """Of the Hugging Face hub, `OWNER/NAME`, where it came from one."""
 
+    @property
+    def beside(self) -> str:
+        """What the file is called where it lies in the run folder; its own name may be that of the run's weights."""
+        return f"encoder{Path(self.file).suffix}"
+
     def find(self, folder: Path) -> Path:
         """The file: in the run folder, where it was, or in the hub's cache; fetched from nowhere.
 
         Raises:
             WeightsError: it is in none of these places, or is another one.
         """
-        own = folder / Path(self.file).name
+        own = folder / self.beside
         places = [own, Path(self.file)]
         if self.repository and (kept := hub.cached(self.repository, Path(self.file).name)):
             places.append(kept)

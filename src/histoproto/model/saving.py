@@ -10,17 +10,23 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from safetensors.torch import save_file
 
+from histoproto import plugins
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.documents.ranges import Mpp, Probability, Side
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, WeightsError
 from histoproto.files import replace_atomically
+from histoproto.model.blueprint import Blueprint
+from histoproto.model.encoder import Encoder
 from histoproto.model.network import Network, build_network
-from histoproto.model.weights import read_state_dict, require_finite
+from histoproto.model.origin import WeightsReference
+from histoproto.model.weights import OFFLINE_ENCODER, read_state_dict, require_finite
 from histoproto.tissue import TissueSet
 from histoproto.version import __version__
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
+ENCODER_PREFIX = "encoder."
+"""How the names of the encoder's weights begin."""
 PROGRAM_FILE = "model.pt2"
 """A program of `torch.export`, in the place of weights in an exported model."""
 
@@ -54,6 +60,8 @@ class ModelCard(BaseModel):
     """Mean and std of RGB in [0, 1]; applied inside the network, recorded for readers."""
     encoder_licence: str
     """Licence of the encoder's weights at the start of training."""
+    encoder_weights: WeightsReference | None = None
+    """The encoder's weights, where they were not tuned and the folder does not hold them."""
     training_data: dict[str, Any]
     """Layout, number of patches and fingerprint of the training data."""
 
@@ -69,14 +77,31 @@ class ModelCard(BaseModel):
         return TissueSet.from_dict(self.classes, CARD_FILE)
 
 
-def save_model(folder: Path, network: Network, card: ModelCard) -> None:
+def save_model(folder: Path, network: Network, card: ModelCard, with_encoder: bool = False) -> None:
     """Write weights and card into `folder`, each under a temporary name first.
+
+    The card is completed with how the encoder is built. Weights of an encoder that are as they were published are only
+    referred to where they are large, or must not be passed on.
+
+    Args:
+        folder: to write into.
+        network: what was trained.
+        card: of it.
+        with_encoder: hold the encoder's weights in any case.
 
     Raises:
         WeightsError: the weights are not finite; nothing is written then.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     require_finite(state, _learnt(network), "the trained weights")
+    encoder: Encoder | None = getattr(network, "encoder", None)
+    if encoder is not None and encoder.blueprint is not None:
+        built = card.model.model_copy(update={"blueprint": encoder.blueprint.model_dump(mode="json")})
+        card = card.model_copy(update={"model": built})
+    if encoder is not None and encoder.origin is not None and not with_encoder:
+        card = card.model_copy(update={"encoder_weights": encoder.origin.reference(encoder)})
+        if card.encoder_weights:
+            state = {name: value for name, value in state.items() if not name.startswith(ENCODER_PREFIX)}
     with replace_atomically(folder / WEIGHTS_FILE, lasting=True) as temporary:
         save_file(state, temporary)
     with replace_atomically(folder / CARD_FILE, lasting=True) as temporary:
@@ -104,9 +129,14 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
         WeightsError: the weights cannot be read or do not fit the card.
     """
     card = load_card(folder)
-    network = build_network(card.model.model_copy(update={"weights": None}), len(card.tissues))
-    state = read_state_dict(folder / WEIGHTS_FILE)
-    found, expected = ({name: value.shape for name, value in each.items()} for each in (state, network.state_dict()))
+    elsewhere = card.encoder_weights
+    weights = str(elsewhere.find(folder)) if elsewhere else None
+    built = card.model.model_copy(update={"weights": weights, "blueprint": _blueprint_of(card)})
+    network = build_network(built, len(card.tissues))
+    state, own = read_state_dict(folder / WEIGHTS_FILE), network.state_dict()
+    if elsewhere:
+        state |= {name: value for name, value in own.items() if name.startswith(ENCODER_PREFIX)}
+    found, expected = ({name: value.shape for name, value in each.items()} for each in (state, own))
     if wrong := [name for name in {**expected, **found} if found.get(name) != expected.get(name)]:
         raise WeightsError(
             f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {len(wrong)} tensors are missing, unknown or of "
@@ -119,3 +149,12 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
 
 def _learnt(network: Network) -> set[str]:
     return {name for name, _ in network.named_parameters()}
+
+
+def _blueprint_of(card: ModelCard) -> dict[str, Any] | None:
+    """How the encoder of a card is built; those of earlier versions named timm's models with `features_only`."""
+    name = card.model.encoder
+    by_name = name.startswith("mit_b") or name == OFFLINE_ENCODER or name in plugins.offered("encoder")
+    if card.model.blueprint is not None or by_name:
+        return card.model.blueprint
+    return Blueprint(library="timm", architecture=name, maps="stages").model_dump(mode="json")

@@ -72,7 +72,7 @@ def keywords(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in found.items():
         if isinstance(value, str) and name.endswith("_layer") and name != "act_layer":  # timm looks that one up itself
             layer = getattr(timm.layers, value, None)
-            if not isinstance(layer, type):
+            if not callable(layer):
                 raise SettingError(f"the encoder's argument {name}={value!r} names no layer of timm.layers")
             found[name] = layer
     return found

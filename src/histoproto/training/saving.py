@@ -34,7 +34,8 @@ def save(
         chosen = f"step {checkpoints.best['step']:.0f}, score {checkpoints.best['score']:.4f}: the latest within one "
         chosen += f"standard error of the best late {by}"
     thresholds = calibrate_thresholds(network, material.training.plain(), material.held_out)
-    save_model(out, network, make_card(method, material, settings, thresholds, chosen))
+    card = make_card(method, material, settings, thresholds, chosen)
+    save_model(out, network, card, settings.training.with_encoder)
 
 
 def make_card(

@@ -22,7 +22,8 @@ from histoproto.data.staging import new_folder
 from histoproto.errors import RunError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.settings import change_settings
-from histoproto.model.saving import WEIGHTS_FILE, load_card
+from histoproto.model.network import EncodedNetwork
+from histoproto.model.saving import WEIGHTS_FILE, load_card, load_model
 from histoproto.model.weights import read_state_dict
 from histoproto.tissue import TissueSet
 
@@ -88,6 +89,10 @@ def without_second_stage(training: TrainingSettings) -> TrainingSettings:
 
 def encoder_weights(run: Path) -> dict[str, Tensor]:
     """The weights of a run's encoder."""
+    if load_card(run).encoder_weights is not None:  # the run does not hold them
+        network, _ = load_model(run)
+        assert isinstance(network, EncodedNetwork)
+        return network.encoder.state_dict()
     weights = read_state_dict(run / WEIGHTS_FILE)
     return {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
 
