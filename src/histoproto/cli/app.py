@@ -14,6 +14,7 @@ from histoproto.cli.command import Group, register
 from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
 from histoproto.cli.doctor import doctor
+from histoproto.cli.encoders import encoders
 from histoproto.cli.evaluate import evaluate
 from histoproto.cli.export import export
 from histoproto.cli.features import features
@@ -65,6 +66,7 @@ for command in (
     compare,
     prototypes,
     features,
+    encoders,
     report,
     export,
     doctor,

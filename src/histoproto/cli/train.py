@@ -32,6 +32,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from RUN's last checkpoint, with its settings.")] = (
         False
     ),
+    with_encoder: Annotated[
+        bool, typer.Option("--with-encoder", help="Hold the weights of an encoder that is not tuned in RUN as well.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
     """Train a model on image-level labels.
@@ -46,6 +49,8 @@ def train(
     given = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None] + (overrides or [])
     if second_stage or first_stage is not None:
         given.append("training.second_stage=true")
+    if with_encoder:
+        given.append("training.with_encoder=true")
     # Without a word about settings, a resumed run has those it was started with.
     settings = load_settings(config, given, PRESETS) if given or config or not resume else None
 

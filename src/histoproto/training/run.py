@@ -11,11 +11,13 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
 
 from histoproto.config import Settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.errors import HistoProtoError
 from histoproto.methods.registry import build_method, resolve
+from histoproto.model.looking import scale_warning
 from histoproto.model.saving import CARD_FILE
 from histoproto.record import environment, now, peak_memory_mib, processor_seconds, read_record, write_record
 from histoproto.training.begun import CHECKPOINTS, Begun
@@ -76,6 +78,8 @@ def train(
 def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage: Path | None) -> None:
     require_freezable(settings)
     material = gather(data, settings)
+    if (line := scale_warning(settings.model.encoder, material.mpp)) and rank_zero_only.rank == 0:
+        Console(stderr=True).print(line, soft_wrap=True, highlight=False, markup=False)
     _log.debug(
         "%s: %s patches to train on, %s held out, %s px, %s µm/px",
         data,
