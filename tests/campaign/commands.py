@@ -47,6 +47,9 @@ CALLS = {
     "report": Call(["run", "data"], ["run", "data"]),
     "export": Call(["run", "--out", "out", "--format", "torch-export"], ["run"]),
     "doctor": Call([], []),
+    "slide info": Call(["slides/slide.tif"], ["slides"]),
+    "features": Call(["--encoder", "none of mine"], []),
+    "studio": Call(["slides", "--no-browser"], ["slides"], quick=False),
 }
 """A new command needs a call here; a test looks whether there is one for each."""
 

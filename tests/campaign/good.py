@@ -87,7 +87,10 @@ def _table(good: Path) -> None:
 def _comparison(good: Path) -> None:
     """A finished comparison of one run, put together by hand, for training it takes minutes."""
     from histoproto.compare.plan import Plan, Variant
+    from histoproto.compare.work import measure
 
     plan = Plan.make(good / "data", [Variant("lpd", "lpd", False, tuple(SMALL))], 1)
     plan.write(good / "comparison")
-    shutil.copytree(good / "run", good / "comparison" / "lpd" / "seed-0")
+    run = good / "comparison" / "lpd" / "seed-0"
+    shutil.copytree(good / "run", run)
+    measure(run, good / "data")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from histoproto.cli.terminal import terminal
+
 
 def features(
     clear: Annotated[bool, typer.Option("--clear", help="Remove what is listed.")] = False,
@@ -17,7 +19,6 @@ def features(
 
     They are in the user's cache folder, or in the one that the variable HISTOPROTO_CACHE names, for all runs alike.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from histoproto.features.place import clear as remove
@@ -34,7 +35,7 @@ def features(
         table.add_row(
             what.encoder, f"{what.patch_size} px", what.weights[:12], views, f"{each.size / 1e9:.2f}", each.folder.name
         )
-    Console(soft_wrap=True).print(table)
+    terminal(soft_wrap=True).print(table)
     total = sum(each.size for each in found) / 1e9
     if clear:
         remove(found)

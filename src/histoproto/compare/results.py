@@ -13,8 +13,9 @@ from histoproto.compare.plan import Plan, Variant
 from histoproto.compare.work import FIRST_STAGE, PROTOTYPES_FILE
 from histoproto.config import load_settings
 from histoproto.documents.shapes import read_json_as
+from histoproto.errors import DocumentError
 from histoproto.evaluation.confusion import Matrix
-from histoproto.evaluation.protocols import load_metrics
+from histoproto.evaluation.protocols import METRICS_FILE, load_metrics
 from histoproto.model.saving import CARD_FILE, load_card
 from histoproto.record import read_record
 from histoproto.report.protocols import meaning
@@ -95,8 +96,15 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     """A run; None if it is not trained or not measured yet.
 
     Raises:
-        RunError: a damaged file.
+        DocumentError: a damaged file.
     """
+    try:
+        return _read_run(variant, seed, run)
+    except KeyError as error:
+        raise DocumentError(f"{run}: {METRICS_FILE} or {CARD_FILE} has no {error}; evaluate the run again") from error
+
+
+def _read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     if not all((run / name).is_file() for name in (CARD_FILE, PROTOTYPES_FILE)):
         return None
     metrics = {name: splits["test"] for name, splits in load_metrics(run).items() if "test" in splits}

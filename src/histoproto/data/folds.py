@@ -5,7 +5,6 @@ Each fold is an ordinary data folder, so whatever trains and evaluates needs to 
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 from collections import defaultdict
@@ -16,6 +15,7 @@ import numpy as np
 
 from histoproto.data.layouts import DataFolder, Patch
 from histoproto.data.staging import new_folder
+from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, SettingError
 
 
@@ -103,16 +103,15 @@ def write_fold(data: DataFolder, out: Path, test: set[str]) -> Path:
             shutil.copyfile(data.root / "cut.json", part / "cut.json")
         for name in ("img", "mask"):
             (part / name).mkdir()
-        with (part / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "split", "group", *data.tissues.names])
-            for patch in patches:
-                assert patch.mask is not None
-                assert patch.labels is not None
-                _link(patch.image, part / "img" / patch.image.name)
-                _link(patch.mask, part / "mask" / f"{patch.image.stem}{patch.mask.suffix}")
-                side = "test" if patch.group in test else "train"
-                writer.writerow([f"img/{patch.image.name}", side, patch.group, *patch.labels])
+        rows: list[list[object]] = []
+        for patch in patches:
+            assert patch.mask is not None
+            assert patch.labels is not None
+            _link(patch.image, part / "img" / patch.image.name)
+            _link(patch.mask, part / "mask" / f"{patch.image.stem}{patch.mask.suffix}")
+            side = "test" if patch.group in test else "train"
+            rows.append([f"img/{patch.image.name}", side, patch.group, *patch.labels])
+        write_table(part / "labels.csv", ["image", "split", "group", *data.tissues.names], rows)
     return out
 
 

@@ -7,6 +7,7 @@ makes it. A new result replaces that of the same protocol and split and leaves t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +18,12 @@ from histoproto.data.fingerprint import fingerprint
 from histoproto.data.groups import Split
 from histoproto.data.layouts import Patch, open_data
 from histoproto.data.leaks import find_leaks, refuse_leaks, shared_images
-from histoproto.documents.shapes import read_json_as
+from histoproto.documents.json_file import read_json
+from histoproto.documents.shapes import as_form
 from histoproto.errors import DocumentError, HistoProtoError, SettingError
 from histoproto.evaluation.confusion import Treatment
 from histoproto.evaluation.patches import evaluate_patches
+from histoproto.evaluation.result_form import ResultForm
 from histoproto.evaluation.summary import summarise
 from histoproto.files import replace_atomically
 from histoproto.inference.background import Background
@@ -210,10 +213,11 @@ def load_metrics(run: Path) -> dict[str, dict[str, Result]]:
         DocumentError: metrics.json is damaged.
     """
     path = run / METRICS_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
-        metrics = read_json_as(path, dict[str, dict[str, Result]])
+        metrics: dict[str, dict[str, Result]] = read_json(path)
+        as_form(metrics, dict[str, dict[str, ResultForm]], str(path))
     except DocumentError as error:
         raise DocumentError(f"{error}; move the file away and evaluate again") from error
     named: dict[str, dict[str, Result]] = {}

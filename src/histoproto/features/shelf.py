@@ -8,7 +8,6 @@ missing.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from histoproto.errors import DataError
+from histoproto.documents.shapes import read_json_as
+from histoproto.errors import DataError, DocumentError
 from histoproto.features.chunk import SUFFIX, Chunk, Rows, write_chunk
 from histoproto.files import replace_atomically
 from histoproto.model.encoder import Encoder
@@ -56,8 +56,8 @@ def read_description(path: Path) -> Description:
         DataError: it is damaged.
     """
     try:
-        return Description.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
+        return read_json_as(path, Description)
+    except DocumentError as error:
         raise DataError(f"{path} cannot be read; remove the folder {path.parent}, it is only a cache") from error
 
 

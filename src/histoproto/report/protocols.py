@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from histoproto.evaluation.protocols import PROTOCOLS, PURPOSES, load_metrics
+from histoproto.errors import DocumentError
+from histoproto.evaluation.protocols import METRICS_FILE, PROTOCOLS, PURPOSES, load_metrics
 from histoproto.tissue import TissueSet
 
 MEANS = {"fwiou": "FwIoU", "pixel_accuracy": "pixel accuracy", "mislabelled": "given to a tissue not in the patch"}
@@ -59,9 +60,18 @@ def read_protocols(run: Path, tissues: TissueSet) -> list[ProtocolScores]:
     """Everything in a run's `metrics.json`, the known protocols first; nothing if it was not evaluated.
 
     Raises:
-        RunError: the file is damaged.
+        DocumentError: the file is damaged, or of another model.
     """
-    return list(_read(load_metrics(run), tissues))
+    metrics = load_metrics(run)
+    for splits in metrics.values():
+        for result in splits.values():
+            if set(result["tissues"]) != set(tissues.names):
+                found = ", ".join(result["tissues"])
+                raise DocumentError(f"{run / METRICS_FILE} is of another model ({found}); move it away, evaluate again")
+    try:
+        return list(_read(metrics, tissues))
+    except KeyError as error:
+        raise DocumentError(f"{run / METRICS_FILE} has no {error}; move it away and evaluate again") from error
 
 
 def _read(metrics: dict[str, dict[str, Any]], tissues: TissueSet) -> Iterator[ProtocolScores]:

@@ -9,19 +9,22 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pydantic import BaseModel
 
 from histoproto.data.images import natural_key
-from histoproto.documents.json_file import read_json
+from histoproto.documents.shapes import read_json_as
 from histoproto.documents.tables import write_table
 from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
 from histoproto.ledger import Ledger, own
 from histoproto.report.page import render
-from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
+from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE
+from histoproto.slides.export.finished import RECORD_FILE, read_finished
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
 
-RECORD_FILE, AREAS_FILE, OVERVIEW_FILE = "record.json", "areas.csv", "overview.png"
+OVERVIEW_FILE = "overview.png"
 SUMMARY_TABLE, SUMMARY_PAGE = "summary.csv", "summary.html"
 _FAILED = ".failed.json"
 
@@ -31,6 +34,11 @@ class Failure(NamedTuple):
 
     name: str
     path: Path
+    sentence: str
+
+
+class _FailureFile(BaseModel):
+    path: str
     sentence: str
 
 
@@ -107,20 +115,20 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
         if folder.name.startswith("."):
             continue
         try:
-            rows = [row for row in read_areas(folder / AREAS_FILE) if row.region == WHOLE_SLIDE]
-            record: dict[str, Any] = read_json(path)
+            record, areas = read_finished(folder)
             picture = _data_uri(folder / THUMBNAIL_FILE)
-        except (DocumentError, FileNotFoundError):  # not of a slide, or removed just now
+        except (DocumentError, OSError):  # not of a slide, damaged, or removed just now
             continue
-        colours |= {tissue["name"]: tissue["colour"] for tissue in record["tissues"]}
+        rows = [row for row in areas if row.region == WHOLE_SLIDE]
+        colours |= {tissue.name: tissue.colour for tissue in record.tissues}
         slides.append(
             _Slide(
                 folder.name,
-                record["slide"],
+                record.slide,
                 {row.tissue: row.mm2 for row in rows},
                 {row.tissue: row.percent for row in rows if not math.isnan(row.percent)},
-                record["seconds"],
-                record["windows"],
+                record.seconds,
+                record.windows,
                 picture,
             )
         )
@@ -138,10 +146,12 @@ def _failures(out: Path, finished: set[str]) -> list[_Slide]:
                     path.unlink()
             continue
         try:
-            content = read_json(path)
-        except DocumentError:  # another process has removed it
+            content = read_json_as(path, _FailureFile)
+        except DocumentError as error:
+            if path.exists():  # else another process has removed it
+                slides.append(_Slide(name, "", sentence=f"it is not known why: {error}"))
             continue
-        slides.append(_Slide(name, content["path"], sentence=content["sentence"]))
+        slides.append(_Slide(name, content.path, sentence=content.sentence))
     return slides
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
 
-from histoproto.documents.json_file import read_json
 from histoproto.errors import OutputError, SettingError
 from histoproto.ledger import Ledger
 from histoproto.model.archive import opened
 from histoproto.model.saving import ModelCard, load_card
+from histoproto.slides.export.finished import read_finished
 from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, write_summary
 from histoproto.slides.many.job import Job, Outcome, is_finished
 from histoproto.slides.many.lock import clear_lock
@@ -27,7 +27,6 @@ from histoproto.slides.many.processes import Setup, Tiles, in_processes, in_this
 from histoproto.slides.many.ray_engine import on_ray
 from histoproto.slides.many.tasks import name_slides
 from histoproto.slides.options import SlideOptions
-from histoproto.slides.segment import RECORD_FILE
 from histoproto.slides.task import SlideTask
 
 Engine = Literal["local", "ray"]
@@ -129,7 +128,7 @@ def segment_slides(
 
 def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: ModelCard) -> bool:
     """Whether a finished slide was another file, or done in another way."""
-    record = read_json(folder / RECORD_FILE)
+    record = read_finished(folder).record
     settings = {**asdict(options), **options.settings(card.inference).model_dump(), "model_mpp": options.scale(card)}
     wanted = {
         "slide": str(task.path.absolute()),
@@ -137,9 +136,9 @@ def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: Mod
         "settings": settings,
         "training_data": card.training_data,
     }
-    for each in (settings, record["settings"]):  # what decides nothing but speed
+    for each in (settings, record.settings):  # what decides nothing but speed
         each |= {"readers": None, "batch_size": None}
-    return any(record[name] != value for name, value in json.loads(json.dumps(wanted)).items())
+    return any(getattr(record, name) != value for name, value in json.loads(json.dumps(wanted)).items())
 
 
 def _check_writable(out: Path) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from histoproto.errors import HistoProtoError
+from histoproto.errors import DocumentError, HistoProtoError
 from histoproto.inference.segmenter import Segmenter
+from histoproto.slides.export.finished import is_begun, read_finished, set_aside
 from histoproto.slides.many.lock import slide_lock
 from histoproto.slides.options import SlideOptions
-from histoproto.slides.segment import RECORD_FILE, slide_steps
+from histoproto.slides.segment import slide_steps
 from histoproto.slides.steps import finish
 from histoproto.slides.task import SlideTask
 
@@ -48,8 +49,12 @@ class Outcome:
 
 
 def is_finished(out: Path, name: str) -> bool:
-    """Whether the results of a slide are there, all of them: its record is written last."""
-    return (out / name / RECORD_FILE).is_file()
+    """Whether the results of a slide are there, all of them, and can be read: its record is written last."""
+    try:
+        read_finished(out / name)
+    except DocumentError:
+        return False
+    return True
 
 
 def do_job(
@@ -70,13 +75,14 @@ def job_steps(
             if is_finished(out, job.name):  # asked under the lock, or two processes could do it one after the other
                 return Outcome(job, "finished")
             sweep(out, job.name)
+            broken = _set_aside_broken(out / job.name)
             try:
                 summary = yield from slide_steps(segmenter, job.task, out / job.name, options, tiles)
             except Exception:
                 if lock.compromise:  # this machine was taken for dead, and another one has the slide now
                     return Outcome(job, "busy")
                 raise
-        return Outcome(job, "done", notes=summary.notes)
+        return Outcome(job, "done", notes=(*broken, *summary.notes))
     except HistoProtoError as error:
         return Outcome(job, "failed", str(error))
     except OSError as error:
@@ -84,6 +90,17 @@ def job_steps(
     except Exception as error:
         sentence = f"{job.task.path}: unexpected {type(error).__name__}: {error}"
         return Outcome(job, "failed", sentence, traceback.format_exc())
+
+
+def _set_aside_broken(folder: Path) -> tuple[str, ...]:
+    """Move results with a record that is broken out of the way, and say so; they are nobody's to delete."""
+    if not is_begun(folder):
+        return ()
+    try:
+        read_finished(folder)
+    except DocumentError as error:
+        return (f"there were results that are not whole ({error}); they are now in {set_aside(folder)}",)
+    return ()
 
 
 def sweep(out: Path, name: str) -> None:
