@@ -47,6 +47,7 @@ CALLS = {
     "report": Call(["run", "data"], ["run", "data"]),
     "export": Call(["run", "--out", "out", "--format", "torch-export"], ["run"]),
     "doctor": Call([], []),
+    "schema": Call(["config"], []),
     "slide info": Call(["slides/slide.tif"], ["slides"]),
     "features": Call(["--encoder", "none of mine"], []),
     "studio": Call(["slides", "--no-browser"], ["slides"], quick=False),
