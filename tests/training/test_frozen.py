@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from histoproto.cli.app import app
 from histoproto.config import Settings, load_settings
 from histoproto.data.dataset import Augmentation, PatchDataset
-from histoproto.data.images import read_mask, write_mask
+from histoproto.data.images import write_mask
 from histoproto.data.layouts import open_data
+from histoproto.data.masks import read_mask
 from histoproto.errors import SettingError
 from histoproto.features.dataset import FeatureDataset
 from histoproto.features.filling import fill
