@@ -19,7 +19,7 @@ from histoproto.errors import SettingError, shown
 
 Logger = Literal["tensorboard", "wandb", "mlflow"]
 Architecture = Literal["prototypes", "prototypes+decoder", "linear", "segmentation"]
-Tuning = Literal["full", "frozen"]
+Tuning = Literal["full", "frozen", "head-first"]
 
 
 class _Group(BaseModel):
@@ -116,7 +116,7 @@ class TrainingSettings(_Group):
 
     tuning: Tuning = "full"
     """`full`: the encoder learns with the head. `frozen`: the head alone, on features that are computed once and kept
-    (`histoproto features`): seconds in place of minutes."""
+    (`histoproto features`): seconds in place of minutes. `head-first`: as `frozen`, then both at a low rate."""
     views: Count = 4
     """Augmented views of each patch that features are kept of, with a frozen encoder; the first is the patch itself."""
     epochs: Count | None = None
@@ -192,6 +192,7 @@ class Settings(_Group):
 TUNED: dict[Tuning, dict[str, dict[str, Any]]] = {
     "full": {},
     "frozen": {"training": {"batch_size": 32, "learning_rate": 3e-3, "prototype_learning_rate": 3e-3}},
+    "head-first": {"training": {"learning_rate": 3e-4, "prototype_learning_rate": 3e-4}},
 }
 """By tuning: the settings it starts from where they are not the general ones."""
 

@@ -154,10 +154,12 @@ from histoproto.config import load_settings
 from histoproto.methods.registry import PRESETS
 from histoproto.training.run import train
 data, out, stop, *settings = sys.argv[1:]
-plain = callbacks.Checkpoints.on_train_batch_end
+plain, steps = callbacks.Checkpoints.on_train_batch_end, 0
 def deadly(self, trainer, module, *rest):
+    global steps
     plain(self, trainer, module, *rest)
-    if trainer.global_step == int(stop):
+    steps += 1
+    if steps == int(stop):
         os.kill(os.getpid(), signal.SIGKILL)
 callbacks.Checkpoints.on_train_batch_end = deadly
 train(data, out, load_settings(overrides=settings, presets=PRESETS))
@@ -174,6 +176,24 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, run: Path, tmp_path
     expected, found = load_file(run / "model.safetensors"), load_file(resumed / "model.safetensors")
     assert expected.keys() == found.keys()
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+def test_head_first_goes_on_from_the_head_and_resumes_exactly(data: Path, tmp_path: Path) -> None:
+    """Two steps in one batch each, then eight: killed in the first and in the second part."""
+    overrides = ["method=lpd", *TINY, "training.tuning=head-first"]
+    whole = train(data, tmp_path / "whole", load_settings(overrides=overrides, presets=PRESETS))
+    expected, head = load_file(whole / "model.safetensors"), load_file(whole / "head" / "model.safetensors")
+    changed = [name for name, value in expected.items() if not torch.equal(value, head[name])]
+    assert any(name.startswith("encoder.") for name in changed)
+    assert not any(name.startswith(("neck.means", "neck.deviations")) for name in changed)
+    for stop in (1, 6):
+        out = tmp_path / f"cut-{stop}"
+        command = [sys.executable, "-c", KILLED, str(data), str(out), str(stop), *overrides]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert (out / "head" / "model.json").exists() == (stop > 2)
+        found = load_file(train(data, out, resume=True) / "model.safetensors")
+        assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
 @pytest.mark.parametrize(

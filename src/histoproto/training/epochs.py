@@ -7,7 +7,7 @@ import math
 from histoproto.config import TrainingSettings
 
 LEAST_EPOCHS = 6
-LEAST_STEPS = {"full": 350, "frozen": 400}
+LEAST_STEPS = {"full": 350, "frozen": 400, "head-first": 350}
 
 
 def count_epochs(training: TrainingSettings, patches: int) -> int:

@@ -26,8 +26,13 @@ def require_freezable(settings: Settings) -> None:
     Raises:
         SettingError: the method or a loss needs new images in every step.
     """
-    if settings.training.tuning != "frozen":
+    if settings.training.tuning == "full":
         return
+    if settings.training.tuning == "head-first" and settings.training.second_stage:
+        raise SettingError(
+            "training.tuning=head-first tunes the encoder of a single stage; with a second one use "
+            "--set training.tuning=full or frozen"
+        )
     if not method_class(settings).from_features:
         raise SettingError(
             f"{settings.method} makes its losses of new images in every step, of which no features can be kept; use "

@@ -7,18 +7,19 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from histoproto.config import Settings
+from histoproto.config import TUNED, Settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.errors import HistoProtoError
 from histoproto.methods.registry import build_method, resolve
 from histoproto.model.looking import scale_warning
-from histoproto.model.saving import CARD_FILE
+from histoproto.model.saving import CARD_FILE, load_model
 from histoproto.record import environment, now, peak_memory_mib, processor_seconds, read_record, write_record
 from histoproto.training.begun import CHECKPOINTS, Begun
 from histoproto.training.epochs import count_epochs
@@ -97,16 +98,21 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
     first = None
     if settings.training.second_stage:
         first = _first_stage(data, out, settings, resume, first_stage, material, begun)
+    head = _head(data, out, settings, begun) if settings.training.tuning == "head-first" else None
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     started, clock, processor = now(), time.monotonic(), processor_seconds()
     if first is not None:
         _use_masks_of(first, out / "pseudo-masks", material)
     earlier = read_record(first / RECORD_FILE) if first else {}
+    if head is not None:
+        earlier = {name: value for name, value in read_record(head / RECORD_FILE).items() if name != "parameters"}
     labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
     method = build_method(settings, labels.mean(dim=0))
     method.prepare(material.training)
     if first is not None and settings.training.second_stage_encoder == "first":
         method.network.encoder.load_state_dict(encoder_weights(first))
+    if head is not None:
+        method.network.load_state_dict(load_model(head)[0].state_dict())
 
     trainer, module, checkpoints, material = fit(method, material, settings, out, begun)
     if trainer.is_global_zero:
@@ -152,6 +158,15 @@ def _first_stage(
             (out / CONFIG_FILE).unlink()
             shutil.rmtree(out / CHECKPOINTS)
         raise
+
+
+def _head(data: Path, out: Path, settings: Settings, begun: Begun) -> Path:
+    """Train the head alone in `out/head`, as far as that is not done."""
+    head = out / "head"
+    begin(out, settings, begun)
+    frozen: dict[str, Any] = {"tuning": "frozen", **TUNED["frozen"]["training"]}
+    alone = resolve(settings.model_copy(update={"training": settings.training.model_copy(update=frozen)}))
+    return train(data, head, alone, resume=(head / CONFIG_FILE).exists())
 
 
 def _use_masks_of(first: Path, folder: Path, material: Material) -> None:
