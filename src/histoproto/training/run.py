@@ -109,7 +109,8 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
     labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
     method = build_method(settings, labels.mean(dim=0))
     method.prepare(material.training)
-    if first is not None and settings.training.second_stage_encoder == "first":
+    tuned = settings.training.tuning != "frozen"  # else that of the first is what it was
+    if first is not None and tuned and settings.training.second_stage_encoder == "first":
         method.network.encoder.load_state_dict(encoder_weights(first))
     if head is not None:
         method.network.load_state_dict(load_model(head)[0].state_dict())
