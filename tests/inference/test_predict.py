@@ -91,6 +91,12 @@ def test_images_at_another_scale(images: Path, tmp_path: Path) -> None:
     assert float(table(prediction.areas)["a"]["red pixels"]) == pytest.approx(2048, rel=0.1)
 
 
+def test_what_is_assumed_of_images_is_told(images: Path, tmp_path: Path) -> None:
+    Image.open(images / "a.png").convert("CMYK").save(images / "d.tif")
+    prediction = predict_files(segmenter(), [images], tmp_path / "out")
+    assert prediction.notes == (("its CMYK is turned into RGB without a colour profile", 1),)
+
+
 def test_what_would_not_fit_into_memory_is_refused_before_it_is_read(images: Path, tmp_path: Path) -> None:
     Image.new("1", (13_300, 13_300)).save(images / "large.png")
     prediction = predict_files(segmenter(), [images], tmp_path / "out")

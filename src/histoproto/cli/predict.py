@@ -67,6 +67,8 @@ def predict(
         )
     if prediction.done:
         typer.echo(f"{len(prediction.done)} images segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}")
+    for note, count in prediction.notes:
+        typer.echo(f"note: {count} of {len(prediction.done)} images: {note}", err=True)
     for _, sentence in prediction.failed:
         typer.echo(f"failed: {sentence}", err=True)
     if prediction.failed:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
 from histoproto.config import InferenceSettings
-from histoproto.data.images import image_size, list_images, read_image, write_image, write_mask
+from histoproto.data.images import image_size, list_images, read_picture, write_image, write_mask
 from histoproto.data.names import find_spelling, read_label
 from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, ImageError, OutputError, SettingError
@@ -33,6 +34,8 @@ class Prediction:
     failed: tuple[tuple[Path, str], ...]
     """Image and sentence."""
     areas: Path
+    notes: tuple[tuple[str, int], ...] = ()
+    """What was chosen or assumed of images, and of how many."""
 
 
 def predict_files(
@@ -108,12 +111,15 @@ def _predict(
     names = segmenter.tissues.names
     failed: list[tuple[Path, str]] = []
     rows: list[list[str]] = []
+    notes: Counter[str] = Counter()
 
     def readable() -> Iterator[tuple[Path, Pixels]]:
         for path in images:
             try:
                 _check_size(path, factor)
-                yield path, read_image(path)
+                picture = read_picture(path)
+                notes.update(picture.notes)
+                yield path, picture.pixels
             except ImageError as error:
                 failed.append((path, str(error)))
 
@@ -134,7 +140,7 @@ def _predict(
     header = ["image", *(f"{name} {column}" for name in names for column in ("%", "pixels", "mm2", "probability"))]
     with ledger.writing(out / AREAS_FILE):
         write_table(out / AREAS_FILE, [*header, "background pixels", "background mm2"], rows)
-    return Prediction(tuple(Path(row[0]) for row in rows), tuple(failed), out / AREAS_FILE)
+    return Prediction(tuple(Path(row[0]) for row in rows), tuple(failed), out / AREAS_FILE, tuple(notes.items()))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

@@ -212,7 +212,7 @@ def _open(
         areas = shapely.transform(
             np.array([region.geometry for region in drawn], dtype=object), lambda points: points / downsample
         )
-        yield AnnotatedSlide(reader, downsample, areas, labels, tissues, tuple(notes))
+        yield AnnotatedSlide(reader, downsample, areas, labels, tissues, (*reader.notes, *notes))
 
 
 def _refuse_twins(drawn: Sequence[Region], labels: Sequence[int], source: Path) -> None:
