@@ -29,3 +29,12 @@ def test_a_missing_package_is_one_sentence(kind: str, tmp_path: Path, monkeypatc
         monkeypatch.setattr(f"lightning.pytorch.loggers.{name}", absent)
     with pytest.raises(SettingError, match=f"logger={kind} needs .*; pip install {kind}, or choose tensorboard"):
         make_logger(kind, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_logger_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("not logged in\nand more")
+
+    monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger", refuse)
+    with pytest.raises(SettingError, match=r"logger=wandb cannot be set up: not logged in$"):
+        make_logger("wandb", tmp_path)

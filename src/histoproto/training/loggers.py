@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import loggers
 
 from histoproto.config import Logger
-from histoproto.errors import SettingError
+from histoproto.errors import SettingError, first_line
 
 PROJECT = "histoproto"
 """Project of Weights & Biases, experiment of MLflow."""
@@ -33,3 +33,5 @@ def make_logger(kind: Logger, out: Path) -> Any:
         raise SettingError(
             f"training.logger={kind} needs a package that is not installed; pip install {kind}, or choose tensorboard"
         ) from error
+    except Exception as error:  # of the logger's own package, which has many
+        raise SettingError(f"training.logger={kind} cannot be set up: {first_line(error)}") from error
