@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,11 @@ from histoproto.cli.inference_options import (
     given,
 )
 from histoproto.cli.terminal import progress_bars, terminal
+
+if TYPE_CHECKING:
+    from histoproto.slides.many.folders import LeftOut
+    from histoproto.slides.options import SlideOptions
+    from histoproto.slides.task import SlideTask
 
 PRINTED = 30
 """Slides whose areas are printed; those of all are in summary.csv."""
@@ -78,6 +83,10 @@ def segment(
     ] = None,
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.LOCAL,
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster: HOST:PORT, or auto.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done: windows, disk, minutes.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Only slides that failed before.")] = False,
     device: DeviceOption = "auto",
     fast: FastOption = False,
 ) -> None:
@@ -112,6 +121,9 @@ def segment(
             tolerance_um=tolerance,
         ),
     )
+    if dry_run:
+        _rehearse(run, tasks, out, options, workers, device, left_out, retry_failed)
+        return
     with progress_bars() as bar:
         everything = bar.add_task("slides", total=len(tasks))
         in_hand: dict[str, TaskID] = {}
@@ -137,6 +149,7 @@ def segment(
             device=device,
             tiles=tiles,
             slides=slide,
+            retry_failed=retry_failed,
         )
     _print_areas(report.names("done", "finished"), out)
     finished, failed = len(report.names("finished")), len(report.failed)
@@ -162,6 +175,52 @@ def segment(
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:
         raise DataError(f"{failed} of {len(tasks)} slides failed, for the reasons above")
+
+
+def _rehearse(
+    run: Path,
+    tasks: list[SlideTask],
+    out: Path,
+    options: SlideOptions,
+    workers: int | None,
+    device: str,
+    left_out: LeftOut,
+    retry_failed: bool,
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from histoproto.inference.segmenter import Segmenter
+    from histoproto.slides.export.summary import has_failed
+    from histoproto.slides.many.rehearsal import rehearse, seconds_per_window
+
+    segmenter = Segmenter.load(run, device, options.fast)
+    found = rehearse(segmenter, tasks, out, options)
+    if retry_failed:
+        found = [one for one in found if one.state != "finished" and has_failed(out, one.name)]
+    table = Table("slide", "would be", "windows", "GB, at least")
+    for one in found[:PRINTED]:
+        state = {"to do": "done", "finished": "skipped, finished before", "failed": "failed"}[one.state]
+        numbers = (f"{one.windows:,}", f"{one.bytes / 1e9:.2f}") if one.state == "to do" else ("", "")
+        table.add_row(Text(one.name), state, *numbers)
+    terminal(soft_wrap=True).print(table)
+    if len(found) > PRINTED:
+        typer.echo(f"… and {len(found) - PRINTED} more")
+    windows, needed = sum(one.windows for one in found), sum(one.bytes for one in found)
+    minutes = windows * seconds_per_window(segmenter, options) / 60
+    counts = {state: sum(one.state == state for one in found) for state in ("to do", "finished", "failed")}
+    typer.echo(
+        f"{counts['to do']} slides to do, {counts['finished']} finished before, {counts['failed']} would fail, "
+        f"{left_out.count} left out; {windows:,} windows, at least {needed / 1e9:.2f} GB, about {minutes:.1f} minutes "
+        f"in the network of one process here{f' (of {workers})' if workers else ''}; nothing was written"
+    )
+    for note in left_out.notes:
+        typer.echo(f"note: {note}", err=True)
+    for one in found:
+        for note in one.notes:
+            typer.echo(f"note: {one.name}: {note}", err=True)
+        if one.sentence:
+            typer.echo(f"would fail: {one.sentence}", err=True)
 
 
 def _print_areas(names: list[str], out: Path) -> None:

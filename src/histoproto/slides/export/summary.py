@@ -68,6 +68,11 @@ class _Slide:
         return sum(area for tissue, area in self.mm2.items() if tissue != BACKGROUND)
 
 
+def has_failed(out: Path, name: str) -> bool:
+    """Whether a slide failed when it was last tried."""
+    return (out / f"{name}{_FAILED}").exists()
+
+
 def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
     """Write `summary.csv` and `summary.html` anew from the folders of finished slides, those with a `record.json`.
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
 
-from histoproto.errors import OutputError, SettingError
+from histoproto.errors import DataError, OutputError, SettingError
 from histoproto.ledger import Ledger
 from histoproto.model.archive import opened
 from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.finished import read_finished
-from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, write_summary
+from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, has_failed, write_summary
 from histoproto.slides.many.job import Job, Outcome, is_finished
 from histoproto.slides.many.lock import clear_lock
 from histoproto.slides.many.processes import Setup, Tiles, in_processes, in_this_process
@@ -66,6 +66,7 @@ def segment_slides(
     device: str = "auto",
     tiles: Tiles | None = None,
     slides: Callable[[Outcome, int, int], None] | None = None,
+    retry_failed: bool = False,
 ) -> BatchReport:
     """Segment slides into OUT/NAME, each once, and write OUT/summary.csv and OUT/summary.html.
 
@@ -83,10 +84,11 @@ def segment_slides(
         device: `auto`, `cpu`, `cuda` …; several workers share out the GPUs.
         tiles: told of progress in a slide: its name, tiles done, tiles in all (not with Ray).
         slides: told of each outcome, slides done with, and slides in all.
+        retry_failed: only those that failed before.
 
     Raises:
         RunError, SettingError: a model or a setting that will not do for any slide.
-        DataError: two slides that nothing tells apart.
+        DataError: two slides that nothing tells apart, or none that failed to retry.
         OutputError: nothing can be written to `out`.
     """
     if workers is not None and workers < 1:
@@ -99,6 +101,10 @@ def segment_slides(
     _check_writable(out)
     Ledger(out).require_own(out / name for name in (SUMMARY_TABLE, SUMMARY_PAGE))
     named = [Job(name, task) for name, task in name_slides(tasks).items()]
+    if retry_failed:
+        named = [job for job in named if has_failed(out, job.name) and not is_finished(out, job.name)]
+        if not named:
+            raise DataError(f"none of the {len(tasks)} slides failed before in {out}; leave --retry-failed out")
     outcomes = {job.name: Outcome(job, "finished") for job in named if is_finished(out, job.name)}
     for count, outcome in enumerate(outcomes.values(), start=1):
         clear_lock(out, outcome.job.name)

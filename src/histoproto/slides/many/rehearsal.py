@@ -1,0 +1,100 @@
+"""What `segment` would do, without doing it: slides, windows, room on the disk, and about how long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from histoproto.errors import HistoProtoError
+from histoproto.inference.patches import as_batch, patch_maps
+from histoproto.inference.segmenter import SAME_SCALE, Segmenter
+from histoproto.inference.windows import CELL
+from histoproto.slides.labelling.plan import plan_windows
+from histoproto.slides.labelling.room import FILES, check_room
+from histoproto.slides.labelling.scope import find_scope
+from histoproto.slides.many.job import is_finished
+from histoproto.slides.many.tasks import name_slides
+from histoproto.slides.options import SlideOptions
+from histoproto.slides.reading.opening import open_slide, require_mpp
+from histoproto.slides.task import SlideTask
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What would become of a slide.
+
+    Attributes:
+        name: of its folder.
+        state: `to do`; `finished` before, so it would be skipped; or it would be `failed`, as far as can be seen now.
+        windows: that would go through the network.
+        bytes: on the disk, at least.
+        sentence: why it would fail.
+        notes: what would be left out of its regions.
+    """
+
+    name: str
+    state: Literal["to do", "finished", "failed"]
+    windows: int = 0
+    bytes: int = 0
+    sentence: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def rehearse(
+    segmenter: Segmenter, tasks: Sequence[SlideTask], out: Path, options: SlideOptions | None = None
+) -> list[Rehearsed]:
+    """Open each slide, find its tissue or regions, and count its windows; nothing is written.
+
+    Raises:
+        SettingError: an option that is out of range, or a model of unknown µm/px.
+        DataError: two slides that nothing tells apart.
+    """
+    options = options or SlideOptions()
+    model_mpp = options.scale(segmenter.card)
+    rehearsed = []
+    for name, task in name_slides(tasks).items():
+        if is_finished(out, name):
+            rehearsed.append(Rehearsed(name, "finished"))
+            continue
+        try:
+            rehearsed.append(_rehearse(segmenter, name, task, out, options, model_mpp))
+        except HistoProtoError as error:
+            rehearsed.append(Rehearsed(name, "failed", sentence=str(error)))
+    return rehearsed
+
+
+def seconds_per_window(segmenter: Segmenter, options: SlideOptions | None = None) -> float:
+    """Of the network alone, measured on two batches of grey; the CRF, reading and writing come on top."""
+    options = options or SlideOptions()
+    settings = options.settings(segmenter.card.inference)
+    count = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
+    size = -(-segmenter.card.patch_size // CELL) * CELL
+    pixels = as_batch(np.full((count, size, size, 3), 128, dtype=np.uint8), segmenter.device)
+    taken = []
+    with torch.inference_mode():
+        for _ in range(2):  # the first one also makes ready
+            started = time.monotonic()
+            patch_maps(segmenter.network, pixels, settings, segmenter.thresholds, cell=CELL).scores.cpu()
+            taken.append(time.monotonic() - started)
+    return min(taken) / count
+
+
+def _rehearse(
+    segmenter: Segmenter, name: str, task: SlideTask, out: Path, options: SlideOptions, model_mpp: float
+) -> Rehearsed:
+    with open_slide(task.path, task.mpp) as reader:
+        mpp = require_mpp(reader, wanted=model_mpp)
+        downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
+        patch_size = segmenter.card.patch_size
+        step = max(1, round(patch_size * (1 - options.overlap)))
+        check_room(reader, downsample, 2 * len(segmenter.tissues), patch_size, step, out)
+        scope = find_scope(reader, mpp, task.regions)
+        plan = plan_windows(reader.height, reader.width, downsample, patch_size, options.overlap, scope)
+        size, notes = int(FILES * plan.height * plan.width), (*reader.notes, *scope.notes)
+        return Rehearsed(name, "to do", int(plan.needed.sum()), size, notes=notes)
