@@ -29,7 +29,7 @@ LEAST_LABELS = 4
 """Below, nothing is learnt."""
 BATCH = 32
 BOOTSTRAP = 500
-SETTINGS = ("data.workers=0", "loss.similarity=0")
+SETTINGS = ("training.tuning=frozen", "data.workers=0", "loss.similarity=0")
 """Of the training of a round, beside the defaults."""
 
 Told = Callable[[str, int, int], None]

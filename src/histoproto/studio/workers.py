@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from histoproto.errors import HistoProtoError, sentence
+from histoproto.features.place import VARIABLE
 from histoproto.inference.patches import as_batch
 from histoproto.model.encoders import build_encoder
 from histoproto.model.weights import OFFLINE_ENCODER
@@ -145,8 +147,12 @@ class Learner:
 
 def _learn(folder: Path, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
-    try:
-        project = Project.open(folder)
-        connection.send(("done", learn(project, lambda *message: connection.send(message))))
-    except HistoProtoError as error:
-        connection.send(("problem", sentence(error)))
+    os.environ.setdefault(VARIABLE, str(folder))  # features stay with the project
+    (folder / "logs").mkdir(exist_ok=True)
+    with (folder / "logs" / "learning.log").open("w", encoding="utf-8") as log:
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            try:
+                project = Project.open(folder)
+                connection.send(("done", learn(project, lambda *message: connection.send(message))))
+            except HistoProtoError as error:
+                connection.send(("problem", sentence(error)))
