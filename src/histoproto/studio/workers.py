@@ -149,10 +149,13 @@ def _learn(folder: Path, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
     os.environ.setdefault(VARIABLE, str(folder))  # features stay with the project
     (folder / "logs").mkdir(exist_ok=True)
-    with (folder / "logs" / "learning.log").open("w", encoding="utf-8") as log:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            try:
-                project = Project.open(folder)
-                connection.send(("done", learn(project, lambda *message: connection.send(message))))
-            except HistoProtoError as error:
-                connection.send(("problem", sentence(error)))
+    with (
+        (folder / "logs" / "learning.log").open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        try:
+            project = Project.open(folder)
+            connection.send(("done", learn(project, lambda *message: connection.send(message))))
+        except HistoProtoError as error:
+            connection.send(("problem", sentence(error)))
