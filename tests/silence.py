@@ -18,8 +18,11 @@ from histoproto.privacy import SWITCHES
 
 # What a machine calls the system call `socket`, and its own architecture, in a filter (linux/audit.h).
 _MACHINES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-_FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6, and AF_NETLINK, which name resolution begins with
-_KILL, _ALLOW = 0x80000000, 0x7FFF0000
+_FAMILIES = (2, 16)  # AF_INET, and AF_NETLINK, which name resolution begins with
+# There is no AF_INET6 here (EAFNOSUPPORT): a library that only asks whether there is, as urllib3 does on import,
+# goes on without, and one that wants the network tries AF_INET next.
+_ABSENT = 10
+_KILL, _ALLOW, _REFUSE = 0x80000000, 0x7FFF0000, 0x00050000 | 97
 # Variables by which libraries notice that they are being tested, and behave.
 _GIVEAWAYS = {"CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_RUNNING_UNIT_TESTS"}
 
@@ -35,13 +38,15 @@ def _forbid() -> None:
     families = len(_FAMILIES)
     code = [
         (load, 0, 0, 4),
-        (jump, 0, families + 3, architecture),
+        (jump, 0, families + 4, architecture),
         (load, 0, 0, 0),
-        (jump, 0, families + 1, socket),
+        (jump, 0, families + 2, socket),
         (load, 0, 0, 16),
-        *((jump, families - index, 0, family) for index, family in enumerate(_FAMILIES)),
+        *((jump, families - index + 1, 0, family) for index, family in enumerate(_FAMILIES)),
+        (jump, 2, 0, _ABSENT),
         (give, 0, 0, _ALLOW),
         (give, 0, 0, _KILL),
+        (give, 0, 0, _REFUSE),
     ]
     raw = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
     program = _Program(len(code), ctypes.cast(raw, ctypes.c_void_p))

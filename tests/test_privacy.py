@@ -67,7 +67,8 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TINY = ["model.encoder=test_efficientnet", "model.weights=null", "model.prototypes=2", "training.epochs=1"]
-TILES = ["--tissues", "a,b", "--mpp", "1", "--size", "64"]
+TILES = ["--classes", "a,b", "--mpp", "1", "--size", "64"]
+SLIDE = ["--width", "512", "--height", "512", "--seed", "1"]
 PATCHES = ["--train", "24", "--val", "2", "--test", "4", "--size", "64"]
 
 
@@ -80,11 +81,11 @@ def test_no_other_command_touches_the_network_or_the_home_folder(tmp_path: Path)
     settings = [part for setting in TINY for part in ("--set", setting)]
     rows = ["--methods", "cam", "--seeds", "1", "--no-pictures"]
     commands: list[list[object]] = [
-        ["data", "phantom", data, *PATCHES],
+        ["data", "phantom", "--out", data, *PATCHES],
         ["data", "check", data],
-        ["data", "phantom-slide", tmp_path / "slide.tif", "--width", "1024", "--height", "768"],
+        ["data", "phantom-slide", "--out", tmp_path / "slide.tif", *SLIDE],
         ["data", "tiles", tmp_path / "slide.tif", "--out", tmp_path / "tiles", *TILES],
-        ["data", "cut", data / "test", tmp_path / "cut", "--size", "32"],
+        ["data", "cut", data / "test", "--out", tmp_path / "cut", "--size", "32"],
         ["train", data, "--out", run, *settings],
         ["evaluate", run, data, "--protocol", "all"],
         ["predict", run, data / "test" / "img", "--out", tmp_path / "masks"],
