@@ -160,11 +160,11 @@ def tiles(
     from histoproto.slides.patches.unlabelled import TileSettings, cut_tiles
 
     settings = TileSettings(mpp, size, stride, min_tissue, per_slide, seed)
-    left_out = LeftOut()
+    left_out, notes = LeftOut(), list[str]()
     tasks = find_slides(slides, slide_mpp, regions, left_out)
     with _bar("slides") as progress:
-        counts = cut_tiles(tasks, out, tissue_set(classes), settings, progress)
-    for note in left_out.notes:
+        counts = cut_tiles(tasks, out, tissue_set(classes), settings, progress, notes)
+    for note in (*left_out.notes, *notes):
         typer.echo(f"note: {note}", err=True)
     empty = [name for name, count in counts.items() if not count]
     if empty:

@@ -28,6 +28,7 @@ from histoproto.slides.patches.annotated import AnnotatedSlide, find_annotated
 from histoproto.slides.patches.unlabelled import TileSettings, cut_tiles
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.reading.opening import open_slide
+from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
 
 RED, GLASS = (190, 40, 90), (243, 243, 243)
@@ -222,6 +223,10 @@ def test_tiles_at_random(half_glass: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         settings = TileSettings(1.0, 100, stride=50, per_slide=7, seed=seed)
         assert cut_tiles(tasks, tmp_path / name, tissues, settings) == {"half": 7}
+    notes: list[str] = []
+    half = [SlideTask(tasks[0].path, 0.8)]
+    cut_tiles(half, tmp_path / "half", tissues, TileSettings(1.0, 100), notes=notes)
+    assert "half: 0.8 µm/px is taken, as told, though the file says" in notes[0]
     first, again, other = ([path.name for path in list_images(tmp_path / name / "tiles")] for name in "abc")
     assert first == again != other
     with pytest.raises(DataError, match="none of 1 slides has a tile with 100% of tissue"):

@@ -59,6 +59,7 @@ def cut_tiles(
     tissues: TissueSet,
     settings: TileSettings,
     progress: Callable[[int, int], None] | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, int]:
     """Cut tiles with tissue into OUT/tiles/SLIDE+INDEX.png and list them in OUT/labels.csv.
 
@@ -71,6 +72,7 @@ def cut_tiles(
         tissues: what can be ticked.
         settings: scale, size and number of tiles.
         progress: called with slides done and slides in all.
+        notes: to which sentences are added on what was chosen or assumed of slides.
 
     Returns:
         The number of tiles of each slide, by name.
@@ -89,6 +91,8 @@ def cut_tiles(
                 mpp = require_mpp(reader, "--slide-mpp", wanted=settings.mpp)
                 downsample = settings.mpp / mpp
                 places = tile_places(reader, mpp, settings, task.regions)
+                if notes is not None:
+                    notes += (f"{name}: {note}" for note in reader.notes)
                 for index, top, left in places:
                     tile = Path("tiles", patch_name(name, index))
                     corner = left * downsample, top * downsample
@@ -115,6 +119,7 @@ def tile_places(
     lengths = (round(side / downsample) for side in (reader.height, reader.width))
     tops, lefts = (grid_offsets(length, size, settings.stride or size) for length in lengths)
     scope = find_scope(reader, mpp, regions)
+    reader.notes += scope.notes
     edges = [downsample * edge.astype(np.float64) for starts in (tops, lefts) for edge in (starts, starts + size)]
     step = size / SAMPLES * downsample
     chosen = [
