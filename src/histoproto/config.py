@@ -116,7 +116,7 @@ class TrainingSettings(_Group):
 
     tuning: Tuning = "full"
     """`full`: the encoder learns with the head. `frozen`: the head alone, on features that are computed once and kept
-    (`histoproto features`): seconds in place of minutes. `head-first`: as `frozen`, then both at a low rate."""
+    (`histoproto features`). `head-first`: as `frozen`, then both at a low rate."""
     views: Count = 4
     """Augmented views of each patch that features are kept of, with a frozen encoder; the first is the patch itself."""
     epochs: Count | None = None
