@@ -29,7 +29,7 @@ def draw(root: Path, train: list[str], test: list[str]) -> Path:
 
 
 def test_regions_on_both_sides(tmp_path: Path) -> None:
-    data = draw(tmp_path, ["a+0", "b+1", "1", "2"], ["a+5", "c+0", "1", "2"])
+    data = draw(tmp_path, ["a+0", "b+1", "1", "2", "00+1"], ["a+5", "c+0", "1", "2", "00+0"])
     assert find_leaks(open_data(data)) == ["1 group is in train and in test: a"]  # each folder may count from 1
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from histoproto.data.groups import SPLITS, Split
 from histoproto.data.images import natural_key
 from histoproto.data.layouts import DataFolder, Patch
-from histoproto.data.names import unlabelled
+from histoproto.data.names import group_of, unlabelled
 from histoproto.errors import DataError
 
 HEAD = 4096
 """Bytes at the start of a file by which those of one size are told apart before they are read whole."""
+COUNTED = 4
+"""Digits up to which a region's number is taken for its place in a folder, not for the name of a slide."""
 _NAMED = 5
 
 
@@ -33,7 +35,7 @@ def group_leaks(data: DataFolder) -> list[str]:
     """A sentence for each two splits of a data folder that have groups in common.
 
     The group of an image is what its table, `groups.csv` or its name says (`REGION+0`, `SLIDE-2300-27920`). A name
-    without such a place in a region is no group: each folder may count from 1.
+    without such a place in a region is no group, nor is a short number (`00+3`): each folder may count from 1.
     """
     leaks = []
     for one, some, two, others in _pairs(data):
@@ -89,7 +91,14 @@ def _pairs(data: DataFolder) -> Iterator[tuple[Split, Sequence[Patch], Split, Se
 
 
 def _groups(patches: Iterable[Patch]) -> set[str]:
-    return {patch.group for patch in patches if patch.group != unlabelled(patch.image.stem)}
+    return {patch.group for patch in patches if not _is_bare(patch)}
+
+
+def _is_bare(patch: Patch) -> bool:
+    """Whether its group is a name that says nothing beyond its folder: its own, or a short number (`00+3`)."""
+    if patch.group == unlabelled(patch.image.stem):
+        return True
+    return patch.group.isdigit() and len(patch.group) <= COUNTED and patch.group == group_of(patch.image.stem)
 
 
 def _some(names: Sequence[str]) -> str:
