@@ -32,7 +32,7 @@ class Ledger:
         except OSError:
             lines = []
         for line in lines:
-            with suppress(ValueError, TypeError):  # torn by a power cut
+            with suppress(ValueError, TypeError, RecursionError):  # torn by a power cut
                 name, content = json.loads(line)
                 self._known[str(name)].append(str(content))
 

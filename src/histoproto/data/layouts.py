@@ -8,6 +8,7 @@ they are not those of the published data set.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
@@ -133,7 +134,7 @@ def _masks(folder: Path) -> dict[str, Path]:
 
 def _open_named(root: Path, folders: dict[Split, Path], spelling: Spelling | None) -> DataFolder:
     """Labels in file names; without any, a folder of masked patches whose tissues `classes.yaml` must name."""
-    named = (root / "classes.yaml").is_file()
+    named = os.path.lexists(root / "classes.yaml")
     if spelling is None and not named:
         raise DataError(f"no image in {root} has a label in its name like [101], and no classes.yaml names the tissues")
     tissues = TissueSet.read(root / "classes.yaml") if named or spelling is None else spelling.tissues
@@ -209,7 +210,7 @@ def _doubles(root: Path, files: list[Path]) -> list[str]:
 def _open_table(root: Path, path: Path) -> DataFolder:
     table = read_labels(path)
     tissues = TissueSet.of(*table.tissues)
-    if (root / "classes.yaml").is_file():
+    if os.path.lexists(root / "classes.yaml"):
         tissues = TissueSet.read(root / "classes.yaml")
         if set(tissues.names) != set(table.tissues):
             raise DataError(

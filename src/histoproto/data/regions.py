@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def find_tissues(regions: Path) -> TissueSet:
         DataError: neither has one.
     """
     for folder in (regions, regions.resolve().parent):
-        if (folder / "classes.yaml").is_file():
+        if os.path.lexists(folder / "classes.yaml"):
             return TissueSet.read(folder / "classes.yaml")
     raise DataError(f"there is no classes.yaml in {regions} or above it; it names the tissues and their mask values")
 

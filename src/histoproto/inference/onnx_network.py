@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from histoproto.errors import SettingError, WeightsError
+from histoproto.errors import SettingError, WeightsError, first_line
+from histoproto.inference.onnx_check import check_onnx
 from histoproto.model.network import ClassMaps, Network
 
 ONNX_FILE = "model.onnx"
@@ -21,14 +22,16 @@ class OnnxNetwork(Network):
     Args:
         path: what `histoproto export --format onnx` wrote.
         device: where to run; a GPU needs the package onnxruntime-gpu.
+        classes: number of tissues, C, that its outputs must be about; None: any.
 
     Raises:
         SettingError: ONNX Runtime is not installed, or cannot use the device.
         WeightsError: the file cannot be read, or is a model of something else.
     """
 
-    def __init__(self, path: Path, device: torch.device):
+    def __init__(self, path: Path, device: torch.device, classes: int | None = None):
         super().__init__()
+        self.classes = classes
         try:
             import onnxruntime
         except ImportError as error:
@@ -37,6 +40,7 @@ class OnnxNetwork(Network):
         provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type, device.type)
         if provider not in onnxruntime.get_available_providers():
             raise SettingError(f"the ONNX Runtime that is installed cannot use {device}; try --device cpu")
+        check_onnx(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -50,6 +54,13 @@ class OnnxNetwork(Network):
 
     def class_maps(self, x: Tensor) -> ClassMaps:
         """See `Network.class_maps`; sides must be multiples of 32."""
-        found = self.session.run(None, {IMAGES: x.float().cpu().contiguous().numpy()})
-        *maps, logits = (torch.from_numpy(part).to(x.device) for part in found)
+        try:
+            found = self.session.run(None, {IMAGES: x.float().cpu().contiguous().numpy()})
+            *maps, logits = (torch.from_numpy(part).to(x.device) for part in found)
+        except Exception as error:  # its own exceptions share no base
+            raise WeightsError(f"the ONNX model cannot be run: {first_line(error)}") from error
+        classes = (len(x), self.classes) if self.classes else logits.shape
+        if logits.shape != classes or any(each.ndim != 4 or each.shape[:2] != classes for each in maps):
+            shapes = ", ".join("×".join(map(str, each.shape)) for each in (*maps, logits))
+            raise WeightsError(f"the ONNX model gives {shapes} for {len(x)} images and {self.classes} tissues")
         return ClassMaps(tuple(maps), logits)

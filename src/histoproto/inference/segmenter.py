@@ -91,7 +91,8 @@ class Segmenter:
         folder = Path(run).parent if Path(run).suffix == ".onnx" else Path(run)
         onnx = folder / ONNX_FILE if folder == Path(run) else Path(run)
         if onnx.is_file() and not (folder / WEIGHTS_FILE).exists():
-            return cls(OnnxNetwork(onnx, pick_device(device)), load_card(folder), device)
+            card = load_card(folder)
+            return cls(OnnxNetwork(onnx, pick_device(device), len(card.tissues)), card, device)
         if (folder / PROGRAM_FILE).is_file() and not (folder / WEIGHTS_FILE).exists():
             raise RunError(f"{folder} holds a program of torch.export, which is for other software; give a run or ONNX")
         network, card = load_model(folder)

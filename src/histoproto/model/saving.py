@@ -129,6 +129,7 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
         WeightsError: the weights cannot be read or do not fit the card.
     """
     card = load_card(folder)
+    _refuse_more_prototypes_than_weights(card, folder / WEIGHTS_FILE)
     elsewhere = card.encoder_weights
     weights = str(elsewhere.find(folder)) if elsewhere else None
     built = card.model.model_copy(update={"weights": weights, "blueprint": _blueprint_of(card)})
@@ -145,6 +146,14 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
     require_finite(state, _learnt(network), str(folder / WEIGHTS_FILE))
     network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last), card
+
+
+def _refuse_more_prototypes_than_weights(card: ModelCard, weights: Path) -> None:
+    """Before they are built: a card of a few lines can name more than any memory holds."""
+    if card.model.architecture.startswith("prototypes") and weights.is_file():
+        numbers = len(card.tissues) * card.model.prototypes * card.model.dimension
+        if 2 * numbers > weights.stat().st_size:
+            raise WeightsError(f"{weights} does not fit {CARD_FILE}: it is too small for the prototypes named there")
 
 
 def _learnt(network: Network) -> set[str]:
