@@ -290,7 +290,7 @@ def main() -> int:
                 rows = [Row(step.__name__, f"{type(error).__name__}: {error}".splitlines()[0], False)]
             for row in rows:
                 mark = {True: "yes", False: "**NO**", None: "–"}[row.right]
-                wrong += row.right is False
+                wrong += row.right is not None and not row.right
                 print(f"| {row.what} | {row.figure} | {mark} | {_peak()} |", flush=True)
     print(f"\n{time.monotonic() - started:.0f} s in all, {wrong} wrong", flush=True)
     return int(wrong > 0)
