@@ -14,6 +14,7 @@ from histoproto.config import load_settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.data.groups import Split
 from histoproto.data.layouts import open_data
+from histoproto.documents.ranges import in_range
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, SettingError
 from histoproto.files import replace_atomically
@@ -212,6 +213,7 @@ def read_plan(out: Path) -> Plan:
         raise RunError(f"{out} holds no comparison ({PLAN_FILE} is missing); make one with `histoproto compare`")
     try:
         content: dict[str, Any] = read_json_as(path, dict[str, Any])
+        in_range(float(content["seeds"]), 1, 10_000, f"{path}: the number of seeds")
         rows = tuple(Variant(**row | {"settings": tuple(row["settings"])}) for row in content["variants"])
         return Plan(**content | {"data": Path(content["data"]), "variants": rows})
     except (ValueError, TypeError, KeyError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from histoproto.compare.plan import Plan, Variant
 from histoproto.compare.work import FIRST_STAGE, PROTOTYPES_FILE
@@ -92,6 +93,15 @@ def is_finished(variant: Variant, seed: int, run: Path, plan: Plan, paper: bool)
     )
 
 
+class _Prototypes(BaseModel):
+    """What is shown of `prototypes.json`."""
+
+    coverage: float | None = None
+    overlap: float | None = None
+    effective: float | None = None
+    purity: float | None = None
+
+
 def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     """A run; None if it is not trained or not measured yet.
 
@@ -111,14 +121,14 @@ def _read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     if "honest" not in metrics or "groups" not in metrics["honest"]:
         return None
     honest, card, settings = metrics["honest"], load_card(run), load_settings(run / CONFIG_FILE)
-    record, prototypes = read_record(run / RECORD_FILE), read_json_as(run / PROTOTYPES_FILE, dict[str, Any])
+    record, prototypes = read_record(run / RECORD_FILE), read_json_as(run / PROTOTYPES_FILE, _Prototypes)
     first = read_record(run / FIRST_STAGE / RECORD_FILE) or record
     values: dict[str, Any] = {
         **honest["scores"],
         **{f"iou {name}": scores["iou"] for name, scores in honest["tissues"].items()},
         "map": honest["classifier"]["mean_average_precision"],
         **{f"{key}_miou": metrics[name]["scores"]["miou"] for key, name in OTHERS.items() if name in metrics},
-        **{key: prototypes.get(key) for key in ("coverage", "overlap", "effective", "purity")},
+        **prototypes.model_dump(),
         **{key: record.get(key) for key in ("seconds", "processor_seconds", "parameters", "peak_memory_mib")},
     }
     return RunResult(
