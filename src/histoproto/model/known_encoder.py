@@ -46,15 +46,3 @@ class KnownEncoder:
     def may_be_copied(self) -> bool:
         """Whether weights may be passed on with a run: of open repositories with a licence that allows any use."""
         return not self.gated and self.commercial is True
-
-
-def find_known(name: str) -> KnownEncoder | None:
-    """The record of a name, or of `hf-hub:OWNER/NAME[@REVISION]`; None if there is none."""
-    from histoproto.model.known_encoders import KNOWN
-
-    source, _, repository = name.rpartition(":")
-    wanted = repository.partition("@")[0].lower() if source in {"hf-hub", "hf_hub"} else None
-    for record in KNOWN:
-        if record.name == name or (wanted and (record.repository or "").lower() == wanted):
-            return record
-    return None

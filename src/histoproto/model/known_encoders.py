@@ -124,3 +124,13 @@ KNOWN = (
                  "GPL-3.0", None, False,
                  problem="timm's Swin has no convolutional stem; it would need timm 0.5.4 with changes of its authors"),
 )  # fmt: skip
+
+
+def find_known(name: str) -> KnownEncoder | None:
+    """The record of a name, or of `hf-hub:OWNER/NAME[@REVISION]`; None if there is none."""
+    source, _, repository = name.rpartition(":")
+    wanted = repository.partition("@")[0].lower() if source in {"hf-hub", "hf_hub"} else None
+    for record in KNOWN:
+        if record.name == name or (wanted and (record.repository or "").lower() == wanted):
+            return record
+    return None

@@ -11,7 +11,8 @@ import torch
 
 from histoproto import hub
 from histoproto.model.encoders import build_encoder
-from histoproto.model.known_encoder import KnownEncoder, find_known
+from histoproto.model.known_encoder import KnownEncoder
+from histoproto.model.known_encoders import find_known
 
 _COMMERCIAL = {True: "commercial use allowed", False: "no commercial use", None: "commercial use: unknown"}
 FACTOR = 1.3

@@ -14,8 +14,8 @@ from histoproto import hub, plugins
 from histoproto.documents.json_file import read_json
 from histoproto.errors import SettingError, WeightsError
 from histoproto.model.blueprint import Blueprint, three_depths
-from histoproto.model.known_encoder import KnownEncoder, find_known
-from histoproto.model.known_encoders import KNOWN
+from histoproto.model.known_encoder import KnownEncoder
+from histoproto.model.known_encoders import KNOWN, find_known
 from histoproto.model.timm_tokens import count_blocks
 from histoproto.model.weights import NO_HUB
 
