@@ -50,6 +50,7 @@ CALLS = {
     "schema": Call(["config"], []),
     "slide info": Call(["slides/slide.tif"], ["slides"]),
     "features": Call(["--encoder", "none of mine"], []),
+    "encoders": Call(["tf_efficientnet_lite0"], []),
     "studio": Call(["slides", "--no-browser"], ["slides"], quick=False),
 }
 """A new command needs a call here; a test looks whether there is one for each."""

@@ -94,8 +94,8 @@ def evaluate(
         labels=labels, background=score_background, views=views, crf=crf, fusion=fusion, find_background=background
     )
     protocols = [replace(find_protocol(name), **changes) for name in (PROTOCOLS if protocol == "all" else [protocol])]
-    if per_group if maps else mpp or model_mpp:
-        raise SettingError("--per-group is for patches; --mpp and --model-mpp are for --maps")
+    if (per_group or allow_leak or split is not Part.TEST) if maps else mpp or model_mpp:
+        raise SettingError("--per-group, --split and --allow-leak are for patches; --mpp and --model-mpp for --maps")
     if maps:
         _evaluate_maps(run, data, protocols, mpp, model_mpp, distance, device)
         return

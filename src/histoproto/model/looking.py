@@ -52,10 +52,10 @@ def scale_warning(name: str, mpp: float | None) -> str | None:
         return None
     if min(abs(math.log(mpp / own)) for own in known.mpp) <= math.log(FACTOR):
         return None
-    return (
-        f"warning: these patches have {mpp:g} µm/px, but {known.name} was trained at {scale_of(known)}; cut them at "
-        "that scale, or enlarge what it sees with --set model.input_scale=2"
-    )
+    remedy = "cut them at that scale"
+    if mpp > max(known.mpp):  # coarser than what it knows: enlarged, they come nearer
+        remedy += ", or enlarge what it sees with --set model.input_scale=2"
+    return f"warning: these patches have {mpp:g} µm/px, but {known.name} was trained at {scale_of(known)}; {remedy}"
 
 
 def check_encoder(name: str) -> Iterator[str]:

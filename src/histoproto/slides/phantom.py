@@ -78,7 +78,7 @@ def write_phantom_slide(
                 pair = drawn[rng.integers(count)]
                 turns, mirrored = int(rng.integers(4)), 1 - 2 * int(rng.integers(2))
                 image, truth = (np.rot90(part, turns)[:, ::mirrored] for part in pair)
-                if rng.random() < glass:
+                if rng.random() < glass and (top or left):  # no slide is glass alone
                     image, truth = np.broadcast_to(slide.light, image.shape), np.full_like(truth, GLASS)
                 band[:, left : left + field] = image
                 place = labels[top : top + field, left : left + field]
