@@ -251,4 +251,4 @@ def test_the_demo_leads_to_a_report_and_can_be_repeated(tmp_path: Path) -> None:
             assert row in result.stdout
     assert "<b>worst</b>" in (out / "run" / "report.html").read_text(encoding="utf-8")
     assert len(list((out / "predictions" / "mask").glob("*.png"))) == 8
-    assert set(json.loads((out / "run" / "metrics.json").read_text())) == {"honest", "paper"}
+    assert set(json.loads((out / "run" / "metrics.json").read_text())) == {"honest", "told", "paper"}

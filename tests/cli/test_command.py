@@ -169,7 +169,7 @@ def test_completion_of_a_shell() -> None:
         asked = {"_HISTOPROTO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
         return set(run(**asked).stdout.split())
 
-    assert complete("histoproto s", 1) == {"segment"} | ({"slide", "studio"} & complete("histoproto s", 1))
+    assert complete("histoproto s", 1) == {"schema", "segment", "slide", "studio"}
     assert "cut" in complete("histoproto data c", 2)
     assert "--out" in complete("histoproto train DATA --o", 3)
     assert (

@@ -212,7 +212,6 @@ def test_the_command(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "honest: predicted labels",
         "told: oracle labels",
         "paper: oracle labels",
-        "told: honest, but told",
         "green",
         "FwIoU",
         "metrics.json",

@@ -113,7 +113,8 @@ def test_checkpoint_by_masks_and_scale_of_the_cut_are_recorded(data: Path, tmp_p
     shutil.copytree(data, masked)
     for part in ("img", "mask"):
         (masked / "val" / part).mkdir(parents=True)
-    shutil.copy(next((data / "train").glob("*[[]11[]].png")), masked / "val" / "img" / "a.png")
+    pixels = np.asarray(Image.open(next((data / "train").glob("*[[]11[]].png"))))
+    Image.fromarray(pixels ^ 1).save(masked / "val" / "img" / "a.png")  # like a training patch, but none
     Image.fromarray(np.repeat(np.uint8([[0] * 16 + [1] * 16]), 32, axis=0)).save(masked / "val" / "mask" / "a.png")
     (masked / "cut.json").write_text(json.dumps({"train": {"mpp": 0.5, "region_mpp": 0.25}}))
     short = [*TINY, "training.epochs=2", "data.validate_with=masks"]

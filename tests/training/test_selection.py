@@ -48,5 +48,5 @@ def test_kept_is_the_latest_within_one_error_of_the_best(
             save_checkpoint=lambda path: Path(path).touch(),
         )
         torch.nn.init.constant_(network.weight, step)
-        checkpoints.on_validation_end(trainer, SimpleNamespace(final_network=network, total_steps=4))
+        checkpoints.on_validation_end(trainer, SimpleNamespace(state_to_keep=network.state_dict, total_steps=4))
     assert load_file(checkpoints.best_path)["weight"].item() == kept

@@ -47,7 +47,8 @@ def draw_data(root: Path, patches: int = 24) -> Path:
         pixels[:, 16:, 1 if label[1] == "1" else 0] = 60
         Image.fromarray(pixels).save(root / "train" / f"region{index // 4}+{index}[{label}].png")
         if index < 3:
-            for part, content in (("img", pixels), ("mask", np.full((32, 32), index % 2, np.uint8))):
+            other = pixels ^ 1  # like a training patch, but none
+            for part, content in (("img", other), ("mask", np.full((32, 32), index % 2, np.uint8))):
                 (root / "test" / part).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(content).save(root / "test" / part / f"slide{index}+0.png")
     return root

@@ -12,6 +12,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tiles": ("histoproto data tiles SLIDES --out DATA --classes tumour,stroma --mpp 0.5 --per-slide 100",),
     "phantom": ("histoproto data phantom --out DATA --train 300 --test 60",),
     "phantom-slide": ("histoproto data phantom-slide --out slide.tif --width 8192 --height 8192 --mpp 0.5",),
+    "encoders": ("histoproto encoders", "histoproto encoders uni2-h"),
     "studio": (
         "histoproto studio SLIDES --project lung",
         "histoproto studio --project lung --no-browser --port 8080",

@@ -23,7 +23,8 @@ from histoproto.studio.learning import model_folder
 from histoproto.studio.project import Project
 
 _WATCH = """
-import subprocess, sys
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, lambda *_: None)  # it is for the command, which begins with the usual answer to it
 code, *command = sys.argv[1:]
 open(code, "w").write(str(subprocess.call(command)))
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def _tiles(raster: LabelRaster, factor: int, background: int) -> Iterator[NDArra
 
 def _metadata(tissues: TissueSet, mpp: float | None) -> dict[str, Any]:
     values = ", ".join(f"{index} {name}" for index, name in enumerate((*tissues.names, "background")))
-    metadata: dict[str, Any] = {"axes": "YX", "Name": "tissue", "Description": f"Labels: {values}"}
+    # Without one, tifffile makes a number that tells the address of this machine's network card.
+    number = f"urn:uuid:{uuid.uuid4()}"
+    metadata: dict[str, Any] = {"axes": "YX", "Name": "tissue", "Description": f"Labels: {values}", "UUID": number}
     if mpp is not None:
         for side in "XY":
             metadata[f"PhysicalSize{side}"], metadata[f"PhysicalSize{side}Unit"] = mpp, "µm"

@@ -1,6 +1,6 @@
 // Labelling: one tile at a time, or many like tiles together. Every key is saved before it is shown as saved.
 
-import { html, useState, useEffect, useRef, useCallback } from './vendor/preact.js';
+import { html, useState, useEffect, useLayoutEffect, useRef, useCallback } from './vendor/preact.js';
 import { get, post } from './api.js';
 
 const AHEAD = 6; // tiles that wait, so that the next one is on the screen at once
@@ -27,12 +27,13 @@ function One({ state, who, attempt, picked, setPicked }) {
   const since = useRef(performance.now());
   const saving = useRef(Promise.resolve());
   const filling = useRef(false);
+  const said = useRef([]); // of late: their labels may still be on the way when more tiles are asked for
   const tile = queue[0];
 
   const fill = useCallback(async (now) => {
     if (filling.current || now.length >= AHEAD) return;
     filling.current = true;
-    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${now.map((one) => one.tile)}`));
+    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${[...now, ...said.current].map((one) => one.tile)}`));
     filling.current = false;
     if (!more) return;
     more.forEach((one) => { new Image().src = `/api/tile/${one.tile}/picture`; });
@@ -46,7 +47,7 @@ function One({ state, who, attempt, picked, setPicked }) {
   useEffect(() => {
     if (picked) { setQueue((before) => [picked, ...before.filter((one) => one.tile !== picked.tile)]); setPicked(null); }
   }, [picked]);
-  useEffect(() => { // a tile comes on the screen with what stands about it
+  useLayoutEffect(() => { // a tile comes on the screen with what stands about it
     since.current = performance.now();
     const label = tile && tile.label;
     setTicks(label ? label.ticks : []);
@@ -67,6 +68,7 @@ function One({ state, who, attempt, picked, setPicked }) {
   const next = () => {
     if (!tile) return;
     if (!tile.label && verdict === '') { save('skip', []); }
+    said.current = [...said.current.slice(-50), tile];
     setPast([...past.slice(-50), tile]);
     setQueue(queue.slice(1));
   };
