@@ -75,11 +75,20 @@ def export_model(run: Path, out: Path, kind: Format) -> Path:
             _check(lambda images: _flat(exported.class_maps(images)), network)
     else:
         with own(path), replace_atomically(path, lasting=True) as temporary:
-            torch.export.save(program, temporary)
+            temporary.write_bytes(_packed(program))
             _check(program.module(), network)
     with own(out / CARD_FILE), replace_atomically(out / CARD_FILE, lasting=True) as temporary:
         shutil.copyfile(run / CARD_FILE, temporary)
     return path
+
+
+def _packed(program: torch.export.ExportedProgram) -> bytes:
+    """As `torch.export` saves it; by way of memory, for on a full disk its own writer ends the whole process."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No complete tensor found", UserWarning)  # about weights on a GPU
+        torch.export.save(program, file)
+    return file.getvalue()
 
 
 def trace(network: Network) -> torch.export.ExportedProgram:
