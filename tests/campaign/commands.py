@@ -51,7 +51,7 @@ CALLS = {
     "slide info": Call(["slides/slide.tif"], ["slides"]),
     "features": Call(["--encoder", "none of mine"], []),
     "encoders": Call(["tf_efficientnet_lite0"], []),
-    "studio": Call(["slides", "--no-browser"], ["slides"], quick=False),
+    "studio": Call(["slides", "--no-browser", "--port", "99999"], ["slides"], quick=False),
 }
 """A new command needs a call here; a test looks whether there is one for each."""
 

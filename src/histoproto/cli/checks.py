@@ -45,7 +45,11 @@ def _each(value: Any) -> Iterable[Any]:
 
 def _check(option: str, value: object) -> None:
     if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
-        what = "no finite number" if not math.isfinite(value) else "larger than any that makes sense"
+        what = (
+            "no finite number"
+            if isinstance(value, float) and not math.isfinite(value)
+            else "larger than any that makes sense"
+        )
         raise SettingError(f"{option} is {str(value)[:20]}, {what}")
     if isinstance(value, str):
         check_text(value, option)

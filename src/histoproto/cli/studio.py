@@ -19,7 +19,8 @@ def studio(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
     demo: Annotated[bool, typer.Option("--demo", help="Paint a synthetic slide and begin a project on it.")] = False,
     mpp: Annotated[
-        float | None, typer.Option("--mpp", metavar="X", help="µm/px of slides whose file does not say it.")
+        float | None,
+        typer.Option("--mpp", metavar="X", min=0.01, max=50, help="µm/px of slides whose file does not say it."),
     ] = None,
 ) -> None:
     """Label tiles of slides in a browser, see the map within minutes, correct it, and be told what to label next.

@@ -211,13 +211,9 @@ def read_plan(out: Path) -> Plan:
     path = out / PLAN_FILE
     if not path.is_file():
         raise RunError(f"{out} holds no comparison ({PLAN_FILE} is missing); make one with `histoproto compare`")
-    try:
-        content: dict[str, Any] = read_json_as(path, dict[str, Any])
-        in_range(float(content["seeds"]), 1, 10_000, f"{path}: the number of seeds")
-        rows = tuple(Variant(**row | {"settings": tuple(row["settings"])}) for row in content["variants"])
-        return Plan(**content | {"data": Path(content["data"]), "variants": rows})
-    except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{path} is no comparison of HistoProto: {error}") from error
+    plan = read_json_as(path, Plan)
+    in_range(plan.seeds, 1, 10_000, f"{path}: the number of seeds")
+    return plan
 
 
 def _describe(row: Variant) -> str:

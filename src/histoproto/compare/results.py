@@ -112,10 +112,12 @@ def read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
         return _read_run(variant, seed, run)
     except KeyError as error:
         raise DocumentError(f"{run}: {METRICS_FILE} or {CARD_FILE} has no {error}; evaluate the run again") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DocumentError(f"{run}: {METRICS_FILE} is damaged ({error}); evaluate the run again") from error
 
 
 def _read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
-    if not all((run / name).is_file() for name in (CARD_FILE, PROTOTYPES_FILE)):
+    if not all((run / name).exists() for name in (CARD_FILE, PROTOTYPES_FILE)):
         return None
     metrics = {name: splits["test"] for name, splits in load_metrics(run).items() if "test" in splits}
     if "honest" not in metrics or "groups" not in metrics["honest"]:

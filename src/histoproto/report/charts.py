@@ -40,7 +40,7 @@ def read_history(path: Path) -> list[Curve]:
 
     Empty cells, NaN and text are left out, a column without numbers too; a missing file has no curves.
     """
-    if not path.exists() or not path.stat().st_size:
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
         return []
     table = read_table(path)
     columns, rows = [name for name in table.header if name not in ("step", "epoch")], table.rows

@@ -71,7 +71,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen(128)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # the last two: a port or name that cannot be
         listening.close()
         reason = getattr(error, "strerror", None) or error
         raise SettingError(f"{host}:{port} cannot be listened on: {reason}; give another --port or --host") from error

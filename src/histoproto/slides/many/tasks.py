@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +43,7 @@ def find_slides(
     found: dict[Path, SlideTask] = {}
     for named in (task for source in sources for task in _named_by(source, left_out)):
         task = named if named.mpp is not None else replace(named, mpp=mpp)
-        first = found.setdefault(task.path.resolve(), task)
+        first = found.setdefault(Path(os.path.realpath(task.path)), task)  # `resolve` fails on a loop of links
         if first.path.absolute() != task.path.absolute():
             left_out.tell([task.path], f"it is the same file as {first.path}")
         elif (first.mpp, first.regions) != (task.mpp, task.regions):
