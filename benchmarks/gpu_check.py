@@ -52,6 +52,8 @@ SAME_LOSS = {"32": 0.02, "bf16": 0.1, "16": 0.1}
 SAME_SCORE = 0.15 if CARD else 1.0
 """Largest difference of the honest mIoU; a dozen patches on the CPU tell nothing."""
 SAME_PIXELS = 0.98
+OFF = 0.02
+"""Mean difference between the chances of tissues in half precision and in 32 bit, at most."""
 """Least part of the pixels that must get the same tissue by two ways of computing."""
 
 
@@ -118,13 +120,14 @@ def half_precision(place: Place) -> Iterator[Row]:
     except SettingError as error:
         yield Row("`--fast`", str(error))
         return
-    same = np.mean(
-        [(a.labels == b.labels).mean() for a, b in zip(plain.stream(images), fast.stream(images), strict=True)]
-    )
+    pairs = list(zip(plain.stream(images), fast.stream(images), strict=True))
+    same = np.mean([(a.labels == b.labels).mean() for a, b in pairs])
+    off = np.mean([np.abs(a.probabilities - b.probabilities).mean() for a, b in pairs])
     quicker = _seconds(lambda: list(plain.stream(images))) / _seconds(lambda: list(fast.stream(images)))
-    yield Row(
-        "`--fast` beside 32 bit", f"{quicker:.2f} × as quick, {100 * same:.2f} % of pixels equal", same >= SAME_PIXELS
-    )
+    # The few steps of the small run leave a model undecided, whose pixels tip over at the least difference.
+    right = off <= OFF and (same >= SAME_PIXELS or not CARD)
+    found = f"{quicker:.2f} × as quick, {100 * same:.2f} % of pixels equal, chances off by {off:.4f}"
+    yield Row("`--fast` beside 32 bit", found, right)
 
 
 def compiled(place: Place) -> Iterator[Row]:
