@@ -91,6 +91,10 @@ def wait_until(page: Any, expression: str, argument: Any = None, seconds: float 
         page.wait_for_timeout(10 if seconds <= 60 else 500)
 
 
+SAVED_TILE = """(tile) => {
+    const said = document.querySelector('.saved');
+    return said?.dataset.tile === String(tile) && said.textContent.startsWith('saved');
+}"""
 SAVED = "() => document.querySelector('.saved')?.textContent"
 
 
@@ -111,7 +115,7 @@ def label(page: Any, project: Project, mask: np.ndarray, count: int) -> list[flo
             page.keyboard.press(str(index + 1))
         if not marks:
             page.keyboard.press("0")
-        wait_until(page, f"{SAVED}?.startsWith('saved')")
+        wait_until(page, SAVED_TILE, tile)
         started = time.perf_counter()
         page.keyboard.press("Enter")
         wait_until(page, "(tile) => document.querySelector('img.tile')?.dataset.tile !== String(tile)", tile)
@@ -158,6 +162,7 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         label(page, project, mask, 40)
         assert len(project.store.labels()) == 40
         wait_for_round(page, 1)  # begun by itself after ten labels
+        page.keyboard.press("Enter")  # the tile on the screen stays as it was asked for; the next one has a guess
         page.wait_for_selector(".guess")
         assert page.inner_text("#reason")
 

@@ -1,6 +1,6 @@
 // Labelling: one tile at a time, or many like tiles together. Every key is saved before it is shown as saved.
 
-import { html, useState, useEffect, useLayoutEffect, useRef, useCallback } from './vendor/preact.js';
+import { html, useState, useEffect, useRef, useCallback } from './vendor/preact.js';
 import { get, post } from './api.js';
 
 const AHEAD = 6; // tiles that wait, so that the next one is on the screen at once
@@ -20,8 +20,7 @@ function One({ state, who, attempt, picked, setPicked }) {
   const tissues = state.project.tissues;
   const [queue, setQueue] = useState([]);
   const [past, setPast] = useState([]);
-  const [ticks, setTicks] = useState([]);
-  const [verdict, setVerdict] = useState(''); // '' until something is saved
+  const [now, setNow] = useState({ tile: 0 }); // what was just said of a tile, and whether it is saved
   const [blind, setBlind] = useState(false);
   const [near, setNear] = useState(false);
   const since = useRef(performance.now());
@@ -29,6 +28,9 @@ function One({ state, who, attempt, picked, setPicked }) {
   const filling = useRef(false);
   const said = useRef([]); // of late: their labels may still be on the way when more tiles are asked for
   const tile = queue[0];
+  const label = tile && tile.label;
+  const shown = tile && now.tile === tile.tile ? now : { ticks: label ? label.ticks : [], verdict: label ? label.verdict : '' };
+  const { ticks, verdict } = shown; // the verdict is '' until something is said
 
   const fill = useCallback(async (now) => {
     if (filling.current || now.length >= AHEAD) return;
@@ -47,27 +49,23 @@ function One({ state, who, attempt, picked, setPicked }) {
   useEffect(() => {
     if (picked) { setQueue((before) => [picked, ...before.filter((one) => one.tile !== picked.tile)]); setPicked(null); }
   }, [picked]);
-  useLayoutEffect(() => { // a tile comes on the screen with what stands about it
-    since.current = performance.now();
-    const label = tile && tile.label;
-    setTicks(label ? label.ticks : []);
-    setVerdict(label ? label.verdict : '');
-  }, [tile && tile.tile, tile && JSON.stringify(tile.label)]);
+  useEffect(() => { since.current = performance.now(); }, [tile && tile.tile]);
 
   const save = (what, marks) => {
-    setTicks(marks);
-    setVerdict('…');
-    const body = { who, tile: tile.tile, verdict: what, ticks: marks, reason: tile.reason, seconds: (performance.now() - since.current) / 1000 };
+    const about = tile;
+    about.said = true;
+    setNow({ tile: about.tile, ticks: marks, verdict: '…' });
+    const body = { who, tile: about.tile, verdict: what, ticks: marks, reason: about.reason, seconds: (performance.now() - since.current) / 1000 };
     saving.current = saving.current.then(async () => {
-      const said = await attempt(() => post('/api/say', body));
-      setVerdict(said ? what : 'not saved');
-      tile.label = said ? { verdict: what, ticks: marks } : tile.label;
+      const kept = await attempt(() => post('/api/say', body));
+      if (kept) about.label = { verdict: what, ticks: marks };
+      setNow((one) => (one.tile === about.tile && one.ticks === marks ? { ...one, verdict: kept ? what : 'not saved' } : one));
     });
     return saving.current;
   };
   const next = () => {
     if (!tile) return;
-    if (!tile.label && verdict === '') { save('skip', []); }
+    if (!tile.label && !tile.said) save('skip', []);
     said.current = [...said.current.slice(-50), tile];
     setPast([...past.slice(-50), tile]);
     setQueue(queue.slice(1));
@@ -90,6 +88,7 @@ function One({ state, who, attempt, picked, setPicked }) {
   const take = async (path) => {
     await saving.current;
     const found = await attempt(() => post(path, { who }));
+    if (found) setNow({ tile: 0 });
     if (found) setQueue([found, ...queue.filter((one) => one.tile !== found.tile)]);
   };
 
@@ -144,7 +143,7 @@ function One({ state, who, attempt, picked, setPicked }) {
         <button onClick=${() => take('/api/redo')}><kbd>y</kbd> redo</button>
         <button class="main" onClick=${next}><kbd>⏎</kbd> next</button>
       </div>
-      <p class="saved" role="status">${verdict === '…' ? 'saving …' : verdict === 'not saved' ? html`<em class="warn">not saved</em>`
+      <p class="saved" role="status" data-tile=${tile.tile}>${verdict === '…' ? 'saving …' : verdict === 'not saved' ? html`<em class="warn">not saved</em>`
         : saved ? `saved: ${verdict === 'label' ? ticks.join(', ') || 'none of these' : verdict}` : 'not labelled yet'}</p>
       <p class="fine">tile ${tile.tile} of <a href=${`#slides/${tile.slide}/${Math.round(tile.x + tile.side / 2)}/${Math.round(tile.y + tile.side / 2)}`}>${tile.slide}</a>
         · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} the guess</button>
