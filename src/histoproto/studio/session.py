@@ -97,15 +97,16 @@ class Session:
     def _plan(self) -> None:
         project = self.opened()
         try:
-            for task in self.tasks:
-                self.busy = f"looking for tissue on {task.path.name}"
-                project.add_slides([task])
+            project.add_slides(self.tasks, self._tell)  # together, so that slides of one name are told apart
             self.embedder = Embedder(project)
             self.embedder.start()
         except Exception as error:  # told on the page, whatever it is; the rest goes on
             self.problem = str(error)
         finally:
             self.busy = ""
+
+    def _tell(self, what: str) -> None:
+        self.busy = what
 
     def _use_round(self, number: int) -> None:
         guesses = read_guesses(self.opened(), number)
