@@ -36,14 +36,8 @@ from histoproto.training.run import train
 CARD = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CARD else "cpu")
 PATCH, PATCHES, SLIDE, IMAGES = (128, 60, 4096, 64) if CARD else (64, 12, 384, 2)
-ENCODERS = (
-    ("tf_efficientnet_lite0", "vit_large_patch16_224", "vit_huge_patch14_224")
-    if CARD
-    else (
-        "tf_efficientnet_lite0",
-        "vit_tiny_patch16_224",
-    )
-)
+TRANSFORMERS = ("vit_large_patch16_224", "vit_huge_patch14_224") if CARD else ("vit_tiny_patch16_224",)
+ENCODERS = ("tf_efficientnet_lite0", *TRANSFORMERS)
 PRECISIONS = ("32", "bf16", "16") if CARD else ("32", "bf16")
 METHODS = tuple(OWN) if CARD else ("lpd", "cam")
 NEEDS = {"lpd-published": ["loss.similarity=0", "model.dimension=320"]}
@@ -52,9 +46,9 @@ SAME_LOSS = {"32": 0.02, "bf16": 0.1, "16": 0.1}
 SAME_SCORE = 0.15 if CARD else 1.0
 """Largest difference of the honest mIoU; a dozen patches on the CPU tell nothing."""
 SAME_PIXELS = 0.98
+"""Least part of the pixels that must get the same tissue by two ways of computing."""
 OFF = 0.02
 """Mean difference between the chances of tissues in half precision and in 32 bit, at most."""
-"""Least part of the pixels that must get the same tissue by two ways of computing."""
 
 
 class Row(NamedTuple):
