@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from histoproto.studio.queue import CHECK_EVERY, Known, advice, disagreements, like, suggest
+from histoproto.studio.space import Space
 
 TISSUES = ("tumour", "stroma")
 
@@ -19,7 +20,7 @@ def known_of(count: int = 200, groups: int = 4, slides: int = 2, labels: int = 0
     ticks = np.full((count, 2), -1, np.int8)
     ticks[:labels] = np.stack([group % 2 == 0, group % 2 == 1], axis=1)[:labels]
     return Known(
-        embeddings.astype(np.float32),
+        Space(embeddings),
         rng.integers(slides, size=count),
         np.arange(count) % 5 == 4,
         np.arange(count) < labels,
@@ -64,11 +65,11 @@ def test_a_slide_without_a_label_comes_first() -> None:
 
 def test_what_is_unlike_all_labels_is_asked_about_where_the_model_is_sure() -> None:
     known = known_of(labels=60)
-    embeddings = known.embeddings.copy()
+    embeddings = known.space.unit.copy()
     embeddings[171] = 0
     embeddings[171, 15] = 1
     chances = np.full((200, 2), 0.97, np.float32)
-    found = suggest(replace(known, embeddings=embeddings, chances=chances), 1)
+    found = suggest(replace(known, space=Space(embeddings), chances=chances), 1)
     assert (found[0].tile, found[0].kind) == (171, "unlike")
 
 

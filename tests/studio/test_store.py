@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from histoproto.errors import DataError, SettingError
-from histoproto.studio.store import SlideRow, Store
+from histoproto.studio.records import SlideRow
+from histoproto.studio.store import Store
 
 
 @pytest.fixture

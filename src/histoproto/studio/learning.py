@@ -20,17 +20,20 @@ from histoproto.files import replace_atomically
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
 from histoproto.methods.registry import PRESETS
-from histoproto.model.saving import CARD_FILE
+from histoproto.model.saving import CARD_FILE, load_model
+from histoproto.studio.features import kept_with, with_features
 from histoproto.studio.project import Project
-from histoproto.studio.store import Tile
+from histoproto.studio.records import Tile
 from histoproto.training.run import train
 
 LEAST_LABELS = 4
 """Below, nothing is learnt."""
 BATCH = 32
 BOOTSTRAP = 500
-SETTINGS = ("training.tuning=frozen", "data.workers=0", "loss.similarity=0")
+SETTINGS = ("training.tuning=frozen", "training.batch_size=16", "data.workers=0", "loss.similarity=0")
 """Of the training of a round, beside the defaults."""
+STEPS = 100
+"""Of a round, about; docs/results.md tells what that costs."""
 
 Told = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, and how much there is."""
@@ -92,10 +95,12 @@ def learn(project: Project, told: Told = lambda *_: None) -> int:
     told("reading tiles", 0, len(usable))
     project.export_labels(folder / "data")
     told("training", 0, 1)
-    run = train(folder / "data", folder / "run", _settings(project))
+    with kept_with(project):
+        run = train(folder / "data", folder / "run", _settings(project, len(usable)))
     numbers, _ = project.store.embeddings()
     wanted = [tiles[int(tile)] for tile in dict.fromkeys([*labels, *numbers.tolist()])]
-    segmenter = Segmenter.load(run)
+    network, card = load_model(run)
+    segmenter = Segmenter(with_features(project, network, card.model.encoder), card, "cpu")
     chances = guess(project, segmenter, wanted, told)
     ids = np.array([tile.id for tile in wanted], np.int64)
     score = _score(project, ids, chances, segmenter.card.thresholds, len(usable))
@@ -119,8 +124,10 @@ def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:
             )
 
 
-def _settings(project: Project) -> Settings:
-    own = [f"data.mpp={project.settings.mpp}", f"data.patch_size={project.settings.tile}"]
+def _settings(project: Project, labels: int) -> Settings:
+    settings = project.settings
+    own = [f"data.mpp={settings.mpp}", f"data.patch_size={settings.tile}", f"seed={settings.seed}"]
+    own.append(f"training.epochs={max(3, round(16 * STEPS / max(16, labels)))}")
     return load_settings(overrides=[*SETTINGS, *own], presets=PRESETS)
 
 

@@ -26,7 +26,8 @@ from histoproto.slides.many.tasks import name_slides
 from histoproto.slides.patches.unlabelled import TileSettings, tile_places
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.task import SlideTask
-from histoproto.studio.store import SlideRow, Store, Tile
+from histoproto.studio.records import SlideRow, Tile
+from histoproto.studio.store import Store
 from histoproto.tissue import TissueSet
 
 Pixels = NDArray[np.uint8]
@@ -156,21 +157,25 @@ class Project:
                 places = tile_places(reader, mpp, settings, task.regions)
                 side = self.settings.tile * downsample
                 tiles = [
-                    (left * downsample, top * downsample, side, self._checks(name, index))
+                    (left * downsample, top * downsample, side, self.is_check(name, index))
                     for index, top, left in places
                 ]
                 self.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
             new += 1
         return new
 
-    def _checks(self, slide: str, index: int) -> bool:
+    def is_check(self, slide: str, index: int) -> bool:
         """Whether a tile belongs to the random share; the same in every copy of the project."""
         digest = hashlib.sha256(f"{self.settings.seed}/{slide}/{index}".encode()).digest()
         return int.from_bytes(digest[:4], "big") < self.settings.checks * 2**32
 
+    def picture_path(self, tile: Tile) -> Path:
+        """Where the picture of a tile is, or will be."""
+        return self.folder / "tiles" / f"{tile.id:07d}.png"
+
     def tile_picture(self, tile: Tile, slide: SlideRow | None = None) -> Path:
         """The picture of a tile at the scale of the project, read from its slide the first time."""
-        path = self.folder / "tiles" / f"{tile.id:07d}.png"
+        path = self.picture_path(tile)
         if not path.is_file():
             row = slide or next(row for row in self.store.slides() if row.name == tile.slide)
             with open_slide(row.path, row.mpp) as reader, replace_atomically(path) as temporary:
@@ -209,7 +214,7 @@ class Project:
             for tile, ticks in rows:
                 picture = self.tile_picture(tile, slides[tile.slide])
                 name = f"tiles/{picture.name}"
-                _link(picture, part / name)
+                link(picture, part / name)
                 marks = [str(int(tissue in ticks)) for tissue in self.tissues.names]
                 table.append([name, *marks, tile.slide, "test" if tile.checks else "train"])
             write_table(part / "labels.csv", ["image", *self.tissues.names, "group", "split"], table)
@@ -221,7 +226,8 @@ class Project:
         return read_image(self.tile_picture(tile))
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Have a file under another name too, or a copy of it."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without links

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
+
+from histoproto.studio.space import Clusters, Space
 
 Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone"]
 
@@ -17,9 +17,6 @@ CHECK_EVERY = 5
 """One of so many tiles comes from the random share, as long as it lasts."""
 TYPICAL_PER_TISSUE = 4
 """Labels per tissue, with and without it each, before the model's doubts are trusted."""
-CLUSTERS = 24
-LIKE = 256
-"""Tiles that clustering and distances look at, at most times this many neighbours at once."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Known:
     """All that is known of N tiles.
 
     Attributes:
-        embeddings: N×D, of any length.
+        space: of their embeddings.
         slides: N, the number of the slide of each.
         checks: N, whether the tile belongs to the random share.
         done: N, whether something was said of it or somebody has it in hand.
@@ -46,7 +43,7 @@ class Known:
         slide_names: name of each slide.
     """
 
-    embeddings: NDArray[np.float32]
+    space: Space
     slides: NDArray[np.int64]
     checks: NDArray[np.bool_]
     done: NDArray[np.bool_]
@@ -68,10 +65,8 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
         count: how many.
         seed: of the random draws; with the same seed and knowledge the answer is the same.
     """
-    unit = _unit(known.embeddings)
     done = known.done.copy()
-    nearest = _similarity_to(unit, done)
-    clusters = None
+    nearest = known.space.nearest(done)
     found: list[Suggestion] = []
     asked = int(done.sum())
     for number in range(count):
@@ -82,20 +77,14 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
             if known.chances is not None and _enough(known):
                 chosen = _doubtful(known, known.chances, done, nearest)
             else:
-                clusters = clusters or _clusters(unit, known.checks, seed)
-                chosen = _typical(known, clusters, done, nearest)
+                chosen = _typical(known, known.space.clusters(known.checks, seed), done, nearest)
         chosen = chosen or _check(known, done, seed)
         if chosen is None:
             break
         found.append(chosen)
         done[chosen.tile] = True
-        nearest = np.maximum(nearest, unit @ unit[chosen.tile])
+        nearest = np.maximum(nearest, known.space.cosines(chosen.tile))
     return found
-
-
-def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return np.asarray(embeddings / np.maximum(lengths, 1e-6))
 
 
 def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | None:
@@ -140,36 +129,15 @@ def _enough(known: Known) -> bool:
     return bool(len(ticks) and np.minimum(ticks.sum(axis=0), (1 - ticks).sum(axis=0)).min() >= TYPICAL_PER_TISSUE)
 
 
-def _clusters(
-    unit: NDArray[np.float32], checks: NDArray[np.bool_], seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64], int]:
-    """Of all tiles: the cluster (−1 for those of the random share) and the distance to its middle; and how many."""
-    members = np.flatnonzero(~checks)
-    points = unit[members].astype(np.float64)
-    count = min(CLUSTERS, len(np.unique(points.sum(axis=1).round(6))))  # equal tiles are one point
-    with warnings.catch_warnings(action="ignore"):  # an empty cluster does no harm
-        centres, cluster = kmeans2(points, count, minit="++", seed=seed, iter=10)
-    of_tile = np.full(len(unit), -1, np.intp)
-    of_tile[members] = cluster
-    distance = np.full(len(unit), np.inf)
-    distance[members] = np.linalg.norm(unit[members] - centres[cluster], axis=1)
-    return of_tile, distance, count
-
-
-def _typical(
-    known: Known,
-    clusters: tuple[NDArray[np.intp], NDArray[np.float64], int],
-    done: NDArray[np.bool_],
-    nearest: NDArray[np.float32],
-) -> Suggestion:
+def _typical(known: Known, clusters: Clusters, done: NDArray[np.bool_], nearest: NDArray[np.float32]) -> Suggestion:
     """The middle of the cluster that is largest and least like what was labelled, on the slide with fewest labels."""
-    cluster, distance, count = clusters
+    cluster, distance = clusters.of_tile, clusters.distance
     open_ = np.flatnonzero(~known.checks & ~done)
     order = open_[np.argsort(distance[open_], kind="stable")]
     _, first = np.unique(cluster[order], return_index=True)
     middles = order[first]  # one open tile of each cluster, the nearest to its middle
-    share = np.bincount(cluster[cluster >= 0], minlength=count) / np.count_nonzero(cluster >= 0)
-    labels = np.bincount(cluster[done & (cluster >= 0)], minlength=count)
+    share = np.bincount(cluster[cluster >= 0], minlength=clusters.count) / np.count_nonzero(cluster >= 0)
+    labels = np.bincount(cluster[done & (cluster >= 0)], minlength=clusters.count)
     on_slide = _labels_of_slides(known, done)[known.slides[middles]]
     score = (1.001 - nearest[middles]) * np.sqrt(share[cluster[middles]]) / (1 + on_slide / (1 + on_slide.min()))
     tile = int(middles[np.argmax(score)])
@@ -181,15 +149,6 @@ def _typical(
 
 def _labels_of_slides(known: Known, done: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.bincount(known.slides[done & ~known.checks], minlength=len(known.slide_names))
-
-
-def _similarity_to(unit: NDArray[np.float32], done: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """N: the highest cosine of each tile to any that is done; 0 where none is."""
-    if not done.any():
-        return np.zeros(len(unit), np.float32)
-    there = unit[done]
-    best = [(there[start : start + LIKE] @ unit.T).max(axis=0) for start in range(0, len(there), LIKE)]
-    return np.asarray(np.max(best, axis=0), dtype=np.float32)
 
 
 def advice(known: Known) -> list[tuple[str, str]]:
@@ -220,8 +179,7 @@ def advice(known: Known) -> list[tuple[str, str]]:
 
 def like(known: Known, tile: int, count: int = 24) -> list[int]:
     """The tiles most like one, itself first; none of the random share."""
-    unit = _unit(known.embeddings)
-    similarity = unit @ unit[tile]
+    similarity = known.space.cosines(tile)
     similarity[known.checks] = -2
     similarity[tile] = 2
     return [int(i) for i in np.argsort(-similarity, kind="stable")[:count] if similarity[i] > -2]

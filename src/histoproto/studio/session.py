@@ -15,9 +15,10 @@ from histoproto.errors import DataError, SettingError
 from histoproto.slides.task import SlideTask
 from histoproto.studio.jobs import Jobs
 from histoproto.studio.learning import finished_rounds, read_guesses
+from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.queue import Known, Suggestion, disagreements, like, suggest
-from histoproto.studio.store import VERDICTS, Tile
+from histoproto.studio.records import VERDICTS, Tile
 from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Embedder, Learner
 
@@ -45,8 +46,8 @@ class Session:
         self.learner: Learner | None = None
         self._claims: dict[int, tuple[str, float]] = {}
         self._guesses: tuple[int, dict[int, NDArray[np.float32]]] = (0, {})
-        self._vectors = np.empty((0, 0), np.float16)
-        self._numbers = np.empty(0, np.int64)
+        self._pool: Pool | None = None
+        self._planner: threading.Thread | None = None
         self._lock = threading.RLock()
         self._since_round = 0
 
@@ -54,12 +55,20 @@ class Session:
         """Open the project, or make it with these settings, and plan the tiles of its slides beside."""
         if self.project is None:
             self.project = Project.create(self.folder, settings) if settings else Project.open(self.folder)
-            self.viewer, self.jobs = Viewer(self.project), Jobs(self.project)
+            self.viewer, self.jobs, self._pool = Viewer(self.project), Jobs(self.project), Pool(self.project)
             rounds = finished_rounds(self.project)
             if rounds:
-                self._use_round(rounds[-1])
-            self.learner = Learner(self.project, self._use_round)
-            threading.Thread(target=self._plan, name="planner", daemon=True).start()
+                self.use_round(rounds[-1])
+            self.learner = Learner(self.project, self.use_round)
+            self._planner = threading.Thread(target=self._plan, name="planner", daemon=True)
+            self._planner.start()
+
+    def wait(self) -> None:
+        """Until all slides are planned and their tiles looked at; for whoever works without the page."""
+        if self._planner:
+            self._planner.join()
+        if self.embedder:
+            self.embedder.wait()
 
     def end(self) -> None:
         """Stop what goes on beside and close everything; labels are safe at any time."""
@@ -108,7 +117,8 @@ class Session:
     def _tell(self, what: str) -> None:
         self.busy = what
 
-    def _use_round(self, number: int) -> None:
+    def use_round(self, number: int) -> None:
+        """Let the queue and the guesses be those of a finished round."""
         guesses = read_guesses(self.opened(), number)
         with self._lock:
             self._guesses = number, guesses
@@ -121,41 +131,13 @@ class Session:
 
     def known(self, who: str = "") -> tuple[list[Tile], Known]:
         """The tiles that have been looked at, and all that is known of them, for the queue."""
-        project = self.opened()
+        project, pool = self.opened(), self._pool
+        assert pool is not None
+        now = time.monotonic()
         with self._lock:
-            numbers, vectors = project.store.embeddings(after=len(self._numbers))
-            if len(numbers):
-                joined = np.concatenate([self._vectors, vectors]) if len(self._numbers) else vectors
-                self._numbers, self._vectors = np.concatenate([self._numbers, numbers]), joined
-            tiles = project.store.tiles()
-            pool = [tiles[int(number)] for number in self._numbers]
-            labels, guesses, names = project.store.labels(), self._guesses[1], project.tissues.names
-            slides = [slide.name for slide in project.store.slides()]
-            place = {name: index for index, name in enumerate(slides)}
-            ticks = np.full((len(pool), len(names)), -1, np.int8)
-            done = np.zeros(len(pool), np.bool_)
-            now = time.monotonic()
-            for index, tile in enumerate(pool):
-                if label := labels.get(tile.id):
-                    done[index] = True
-                    if label.verdict == "label":
-                        ticks[index] = [name in label.ticks for name in names]
-                elif claim := self._claims.get(tile.id):
-                    done[index] = claim[0] != who and now - claim[1] < CLAIM_SECONDS
-            chances = None
-            if guesses:
-                even = np.full(len(names), 0.5, np.float32)
-                chances = np.stack([guesses.get(tile.id, even) for tile in pool]) if pool else None
-            return pool, Known(
-                self._vectors.astype(np.float32),
-                np.array([place[tile.slide] for tile in pool], np.int64),
-                np.array([tile.checks for tile in pool], np.bool_),
-                done,
-                ticks,
-                chances,
-                names,
-                slides,
-            )
+            held = {tile for tile, (by, since) in self._claims.items() if by != who and now - since < CLAIM_SECONDS}
+            known = pool.known(project.store.labels(), held, *self._guesses)
+            return pool.tiles, known
 
     def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
@@ -260,7 +242,8 @@ class Session:
     def like(self, tile: int, count: int = 24) -> list[dict[str, Any]]:
         """The tiles most like one, itself first."""
         pool, known = self.known()
-        place = next((index for index, one in enumerate(pool) if one.id == tile), None)
+        assert self._pool is not None
+        place = self._pool.place.get(tile)
         if place is None:
             raise DataError(f"tile {tile} has not been looked at yet")
         return [self.describe(pool[index], reason="like the one picked") for index in like(known, place, count)]

@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.errors import DataError, OutputError, SettingError
-
-Verdict = Literal["label", "unsure", "exclude", "skip"]
-"""What can be said of a tile: which tissues are in it (none: background), that one cannot tell, that it is no tissue to
-learn from (blur, pen, fold), or nothing for now."""
-VERDICTS: tuple[str, ...] = get_args(Verdict)
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS slides (
-    name TEXT PRIMARY KEY, path TEXT NOT NULL, mpp REAL NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS tiles (
-    id INTEGER PRIMARY KEY, slide TEXT NOT NULL REFERENCES slides (name), x REAL NOT NULL, y REAL NOT NULL,
-    side REAL NOT NULL, checks INTEGER NOT NULL, UNIQUE (slide, x, y, side)
-) STRICT;
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY, time TEXT NOT NULL, who TEXT NOT NULL, tile INTEGER NOT NULL REFERENCES tiles (id),
-    verdict TEXT NOT NULL, ticks TEXT NOT NULL, guess TEXT, round INTEGER, reason TEXT NOT NULL, seconds REAL,
-    undoes INTEGER REFERENCES events (id)
-) STRICT;
-CREATE TABLE IF NOT EXISTS embeddings (
-    id INTEGER PRIMARY KEY, tile INTEGER NOT NULL UNIQUE REFERENCES tiles (id), vector BLOB NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS events_of_tile ON events (tile);
-CREATE INDEX IF NOT EXISTS undone ON events (undoes);
-CREATE VIEW IF NOT EXISTS standing AS
-    SELECT * FROM events AS e WHERE e.undoes IS NULL AND NOT EXISTS (
-        SELECT 1 FROM events AS undo WHERE undo.undoes = e.id
-        AND NOT EXISTS (SELECT 1 FROM events AS redo WHERE redo.undoes = undo.id)
-    );
-CREATE VIEW IF NOT EXISTS current AS
-    SELECT * FROM standing WHERE id IN (SELECT max(id) FROM standing GROUP BY tile);
-"""
-
-
-@dataclass(frozen=True)
-class SlideRow:
-    """A slide of the project: its file, the µm/px of level 0, and its size there in pixels."""
-
-    name: str
-    path: Path
-    mpp: float
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A square of a slide that can be labelled; position and side in pixels of level 0.
-
-    A tile for `checks` belongs to the random share that is never trained on.
-    """
-
-    id: int
-    slide: str
-    x: float
-    y: float
-    side: float
-    checks: bool
-
-
-@dataclass(frozen=True)
-class Label:
-    """What stands about a tile."""
-
-    event: int
-    tile: int
-    verdict: Verdict
-    ticks: tuple[str, ...]
-    who: str
-    time: str
+from histoproto.studio.records import SCHEMA, Label, SlideRow, Tile, Verdict, as_text, label_of, tile_of
 
 
 class Store:
@@ -100,12 +29,14 @@ class Store:
         self.path = path
         self._lock = threading.RLock()
         self._tiles: dict[int, Tile] = {}
+        self._labels: dict[int, Label] = {}
+        self._seen = 0
         try:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._database.row_factory = sqlite3.Row
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._database.execute(f"PRAGMA {pragma}")
-            self._database.executescript(_SCHEMA)
+            self._database.executescript(SCHEMA)
         except sqlite3.DatabaseError as error:
             raise _told(error, path) from error
 
@@ -158,7 +89,7 @@ class Store:
         with self._lock:
             new = self._rows("SELECT * FROM tiles WHERE id > ? ORDER BY id", max(self._tiles, default=0))
             if new:
-                self._tiles = {**self._tiles, **{row["id"]: _tile(row) for row in new}}
+                self._tiles = {**self._tiles, **{row["id"]: tile_of(row) for row in new}}
             return self._tiles
 
     def tile_at(self, slide: str, x: float, y: float) -> Tile | None:
@@ -168,7 +99,7 @@ class Store:
             "ORDER BY id DESC LIMIT 1",
             *(slide, x, y, x, y),
         )
-        return _tile(found[0]) if found else None
+        return tile_of(found[0]) if found else None
 
     def tile(self, number: int) -> Tile:
         """One tile.
@@ -179,7 +110,7 @@ class Store:
         rows = self._rows("SELECT * FROM tiles WHERE id = ?", number)
         if not rows:
             raise SettingError(f"there is no tile {number} in this project")
-        return _tile(rows[0])
+        return tile_of(rows[0])
 
     def embed(self, tiles: Sequence[int], vectors: NDArray[np.float16]) -> None:
         """Keep the embeddings of tiles, N×D."""
@@ -221,7 +152,7 @@ class Store:
         """
         self.tile(tile)
         with self._writing() as database:
-            marks, said = _text(sorted(set(ticks))), guess and _text(guess)
+            marks, said = as_text(sorted(set(ticks))), guess and as_text(guess)
             return self._add(database, who, tile, verdict, marks, said, round, reason, seconds, None)
 
     @staticmethod
@@ -260,34 +191,31 @@ class Store:
         return int(row["tile"])
 
     def labels(self) -> dict[int, Label]:
-        """What stands about each tile that something was said of, by tile."""
-        rows = self._rows("SELECT * FROM current ORDER BY id")
-        return {row["tile"]: _label(row) for row in rows}
+        """What stands about each tile that something was said of, by tile; kept, and brought up to date each time."""
+        with self._lock:
+            new = self._rows("SELECT id, tile FROM events WHERE id > ? ORDER BY id", self._seen)
+            if new:
+                changed = {row["tile"]: self._standing(row["tile"]) for row in new}
+                merged = {**self._labels, **changed}
+                self._labels = {tile: label for tile, label in merged.items() if label is not None}
+                self._seen = new[-1]["id"]
+            return self._labels
+
+    def _standing(self, tile: int) -> Label | None:
+        rows = self._rows("SELECT * FROM standing WHERE tile = ? ORDER BY id DESC LIMIT 1", tile)
+        return label_of(rows[0]) if rows else None
 
     def by_person(self) -> dict[str, dict[int, Label]]:
         """What each person said last of each tile: for agreement between people."""
         rows = self._rows("SELECT * FROM standing ORDER BY id")
         found: dict[str, dict[int, Label]] = {}
         for row in rows:
-            found.setdefault(row["who"], {})[row["tile"]] = _label(row)
+            found.setdefault(row["who"], {})[row["tile"]] = label_of(row)
         return found
 
     def count_events(self) -> int:
         """How much was ever said."""
         return int(self._rows("SELECT count(*) FROM events")[0][0])
-
-
-def _tile(row: sqlite3.Row) -> Tile:
-    return Tile(row["id"], row["slide"], row["x"], row["y"], row["side"], bool(row["checks"]))
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _label(row: sqlite3.Row) -> Label:
-    ticks = tuple(json.loads(row["ticks"]))
-    return Label(row["id"], row["tile"], row["verdict"], ticks, row["who"], row["time"])
 
 
 def _told(error: sqlite3.DatabaseError, path: Path) -> DataError | OutputError:

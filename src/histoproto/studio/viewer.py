@@ -17,7 +17,7 @@ from histoproto.slides.reading.protocol import SlideReader
 from histoproto.studio.learning import model_folder, read_guesses, round_folder
 from histoproto.studio.maps import Pyramid, map_piece, slide_piece
 from histoproto.studio.project import Project
-from histoproto.studio.store import SlideRow
+from histoproto.studio.records import SlideRow
 
 OPEN_SLIDES, OPEN_MODELS = 8, 2
 """That are kept for the next piece."""

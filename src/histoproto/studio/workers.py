@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -17,13 +16,11 @@ import numpy as np
 import torch
 
 from histoproto.errors import HistoProtoError, sentence
-from histoproto.features.place import VARIABLE
 from histoproto.inference.patches import as_batch
-from histoproto.model.encoders import build_encoder
-from histoproto.model.weights import OFFLINE_ENCODER
+from histoproto.studio.features import stored_encoder
 from histoproto.studio.learning import learn
 from histoproto.studio.project import Project
-from histoproto.studio.store import Tile
+from histoproto.studio.records import Tile
 
 POOL = 4000
 """Tiles that are looked at, at most; spread evenly over the slides."""
@@ -60,6 +57,10 @@ class Embedder:
         if self._thread.is_alive():
             self._thread.join()
 
+    def wait(self) -> None:
+        """Until it is done."""
+        self._thread.join()
+
     @property
     def working(self) -> bool:
         """Whether it is still at it."""
@@ -73,7 +74,7 @@ class Embedder:
             self.total, self.done = len(order), len(order) - len(open_)
             if not open_:
                 return
-            encoder = build_encoder(OFFLINE_ENCODER).eval()
+            encoder = stored_encoder(self.project)
             for start in range(0, len(open_), BATCH):
                 if self._stop.is_set():
                     return
@@ -88,74 +89,81 @@ class Embedder:
 
 
 class Learner:
-    """Rounds of learning, one at a time, each in a process of its own that can be stopped."""
+    """Rounds of learning, one at a time, in a process of its own that can be stopped and that waits for the next."""
 
     def __init__(self, project: Project, finished: Callable[[int], None] = lambda _: None):
         self.project, self.finished = project, finished
         self.doing, self.part, self.whole, self.problem = "", 0, 0, ""
         self.started = 0.0
+        self.working = False
+        """Whether a round is being learnt."""
         self._lock = threading.Lock()
         self._process: Any = None
-
-    @property
-    def working(self) -> bool:
-        """Whether a round is being learnt."""
-        process = self._process
-        return process is not None and process.is_alive()
+        self._orders: Any = None
 
     def start(self) -> bool:
         """Begin a round unless one is under way; whether it was begun."""
         with self._lock:
             if self.working:
                 return False
-            context = get_context("spawn")
-            ours, theirs = context.Pipe(duplex=False)
-            self._process = context.Process(target=_learn, args=(self.project.folder, theirs), daemon=True)
+            if self._process is None or not self._process.is_alive():
+                self._orders, theirs = get_context("spawn").Pipe()
+                self._process = get_context("spawn").Process(
+                    target=_rounds, args=(self.project.folder, theirs), daemon=True
+                )
+                self._process.start()
+                theirs.close()
+                listening = threading.Thread(target=self._listen, args=(self._orders, self._process), daemon=True)
+                listening.start()
             self.doing, self.part, self.whole, self.problem = "starting", 0, 1, ""
-            self.started = time.monotonic()
-            self._process.start()
-            theirs.close()
-            threading.Thread(target=self._listen, args=(ours, self._process), name="learner", daemon=True).start()
+            self.started, self.working = time.monotonic(), True
+            self._orders.send("learn")
             return True
 
     def stop(self) -> None:
-        """End the round under way; nothing of it is kept."""
+        """End the round under way, of which nothing is kept, and the process."""
         with self._lock:
-            if self.working:
+            if self._process is not None:
                 self._process.kill()
                 self._process.join()
-                self.problem = "stopped"
+                self._process = None
+            if self.working:
+                self.working, self.doing, self.problem = False, "", "stopped"
 
     def _listen(self, connection: Connection, process: Any) -> None:
-        result: int | None = None
         with contextlib.suppress(EOFError, OSError):
             while True:
                 message = connection.recv()
                 if message[0] == "done":
-                    result = message[1]
+                    self.finished(message[1])
+                    self.working, self.doing = False, ""
                 elif message[0] == "problem":
-                    self.problem = message[1]
+                    self.problem, self.working, self.doing = message[1], False, ""
                 else:
                     self.doing, self.part, self.whole = message
         process.join()
-        self.doing = ""
-        if result is not None:
-            self.finished(result)
-        elif not self.problem:
-            self.problem = f"learning ended without a result (exit code {process.exitcode})"
+        with self._lock:
+            if self._process is process and self.working:
+                self.working, self.doing = False, ""
+                self.problem = f"learning ended without a result (exit code {process.exitcode})"
 
 
-def _learn(folder: Path, connection: Connection) -> None:
+def _rounds(folder: Path, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
-    os.environ.setdefault(VARIABLE, str(folder))  # features stay with the project
     (folder / "logs").mkdir(exist_ok=True)
     with (
+        contextlib.suppress(EOFError),  # the server has ended
         (folder / "logs" / "learning.log").open("w", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        try:
+        while connection.recv():
+            log.seek(0)
+            log.truncate()
             project = Project.open(folder)
-            connection.send(("done", learn(project, lambda *message: connection.send(message))))
-        except HistoProtoError as error:
-            connection.send(("problem", sentence(error)))
+            try:
+                connection.send(("done", learn(project, lambda *message: connection.send(message))))
+            except HistoProtoError as error:
+                connection.send(("problem", sentence(error)))
+            finally:
+                project.store.close()
