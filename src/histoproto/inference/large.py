@@ -30,6 +30,7 @@ def windowed_maps(
     settings: InferenceSettings,
     thresholds: Tensor,
     labels: Tensor | None = None,
+    overlap: float = OVERLAP,
 ) -> PatchMaps:
     """Maps of one image of any size, blended on the CPU from those of its windows, as those of a slide are.
 
@@ -43,6 +44,7 @@ def windowed_maps(
         image: H×W×3 uint8 RGB.
         patch_size: side of the windows, rounded up to whole cells.
         labels: `oracle` labels of the whole image, 1×C bool, or None.
+        overlap: of neighbouring windows, in [0, 1).
 
     Returns:
         For a batch of one; presence goes by place.
@@ -51,7 +53,7 @@ def windowed_maps(
     padded = np.pad(image, ((0, -height % CELL), (0, -width % CELL), (0, 0)), mode="reflect")
     size = -(-patch_size // CELL)
     rows, columns = (side // CELL for side in padded.shape[:2])
-    cells = window_grid(rows, columns, size, max(1, round(size * (1 - OVERLAP))))
+    cells = window_grid(rows, columns, size, max(1, round(size * (1 - overlap))))
     glass = glass_mask(padded)
     ranges: Ranges | None = None
 

@@ -24,7 +24,7 @@ from histoproto.inference.large import windowed_crf, windowed_maps
 from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
-from histoproto.inference.windows import window_grid
+from histoproto.inference.windows import OVERLAP, window_grid
 from histoproto.model.archive import opened
 from histoproto.model.half_precision import HalfPrecision
 from histoproto.model.network import Network
@@ -64,6 +64,9 @@ class Segmenter:
     Labels are gated patch by patch: only tissues that the classifier finds in a patch (or that the user names with
     `labels`) may appear in its mask. An image with a side above 1.5 patch sizes is done in overlapping windows of the
     size of a patch, and at each place those tissues may appear that are found around it.
+
+    Attributes:
+        overlap: of these windows; less is quicker and shows their edges more.
     """
 
     def __init__(self, network: Network, card: ModelCard, device: str = "auto"):
@@ -72,6 +75,7 @@ class Segmenter:
         self.card = card
         self.tissues = card.tissues
         self.thresholds = torch.tensor(card.thresholds, device=self.device)
+        self.overlap = OVERLAP
 
     @classmethod
     def load(cls, run: Path | str, device: str = "auto", fast: bool = False) -> Segmenter:
@@ -187,7 +191,8 @@ class Segmenter:
         height, width = images.shape[1:3]
         windowed = self._large(images[0])
         if windowed:
-            maps = windowed_maps(self.network, images[0], self.card.patch_size, settings, self.thresholds, labels)
+            size = self.card.patch_size
+            maps = windowed_maps(self.network, images[0], size, settings, self.thresholds, labels, self.overlap)
         else:
             maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
         if settings.fusion == "raw" and maps.foreground is None and not settings.crf:

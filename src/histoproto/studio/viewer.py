@@ -21,6 +21,8 @@ from histoproto.studio.records import SlideRow
 
 OPEN_SLIDES, OPEN_MODELS = 8, 2
 """That are kept for the next piece."""
+LIVE_OVERLAP = 0.5
+"""Of windows in the map that is looked at: a quarter of the work of `segment`, which makes the final one."""
 CONTEXT = 3
 """Sides of a tile that its surroundings show."""
 
@@ -133,6 +135,7 @@ class Viewer:
     def _segmenter(self, number: int) -> Segmenter:
         if number not in self._segmenters:
             self._segmenters[number] = Segmenter.load(model_folder(self.project, number), "cpu")
-            if len(self._segmenters) > 2:
+            self._segmenters[number].overlap = LIVE_OVERLAP
+            if len(self._segmenters) > OPEN_MODELS:
                 self._segmenters.popitem(last=False)
         return self._segmenters[number]
