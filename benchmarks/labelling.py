@@ -16,9 +16,11 @@ import csv
 import os
 import shutil
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from histoproto.data.images import image_size
 from histoproto.data.layouts import DataFolder, Patch, open_data
@@ -31,17 +33,61 @@ from histoproto.features.place import VARIABLE
 from histoproto.features.stored import use_stored_features
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.saving import load_model
+from histoproto.studio import queue
 from histoproto.studio.learning import learn, model_folder
 from histoproto.studio.project import Project, ProjectSettings, link
+from histoproto.studio.queue import Known, Suggestion
 from histoproto.studio.records import SlideRow
 from histoproto.studio.session import Session
+
+Chances = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 AT = (25, 50, 100, 200, 400)
 """Labels after which the model is scored."""
 ROUNDS = (12, 25, 37, 50, 75, 100, 150, 200, 300, 400)
 """Labels after which a round is learnt; the studio does so after every ten, so that its queue knows more than here."""
 COLUMNS = ("data", "rule", "seed", "labels", "checks", "miou", "seconds")
-RULES = ("queue", "random")
+
+
+def margin(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """Doubt alone."""
+    return pick(known, done, 1 - 2 * np.abs(chances - 0.5).min(axis=1))
+
+
+def typical(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """Typical tiles of clusters, for ever."""
+    return queue._typical(known, known.space.clusters(known.checks, 0), done, nearest)
+
+
+def rare(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """Doubt about each tissue, the more the fewer tiles with it there are, times distance."""
+    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
+    few = np.minimum(ticks.sum(axis=0), (1 - ticks).sum(axis=0))
+    weight = np.sqrt(few.min() / few)
+    novelty = (1 - nearest) / max(float((1 - nearest).max()), 1e-6)
+    doubt = (1 - 2 * np.abs(chances - 0.5)) * weight
+    return pick(known, done, (0.25 + doubt.max(axis=1)) * (0.25 + novelty))
+
+
+def seek(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """In turn: the queue's own choice, and a tile that likely has the tissue with the fewest ticks, times distance."""
+    if int(done.sum()) % 2:
+        return OWN(known, chances, done, nearest)
+    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
+    novelty = (1 - nearest) / max(float((1 - nearest).max()), 1e-6)
+    return pick(known, done, chances[:, int(ticks.sum(axis=0).argmin())] * (0.25 + novelty))
+
+
+def pick(known: Known, done: Mask, score: Chances) -> Suggestion:
+    """The open tile with the highest score."""
+    open_ = np.flatnonzero(~known.checks & ~done)
+    return Suggestion(int(open_[np.argmax(score[open_])]), "unsure", "")
+
+
+OWN = queue._doubtful
+RULES = {"queue": OWN, "random": None, "margin": margin, "typical": typical, "rare": rare, "seek": seek}
+"""What replaces the queue's choice once there are a few labels of each tissue; all but `random` begin alike."""
 
 
 def main() -> None:
@@ -49,7 +95,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="NAME=DIR")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES[:2])
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=["queue", "random"])
     parser.add_argument("--only", type=int, default=10**6)
     arguments = parser.parse_args()
     os.environ.setdefault(VARIABLE, str(arguments.out.resolve() / "cache"))
@@ -84,16 +130,18 @@ def curve(name: str, data: Path, rule: str, seed: int, out: Path) -> None:
     test = open_data(data)
     shuffled = np.random.default_rng(seed).permutation(list(truth)).tolist()
     given, rows = 0, []
+    queue._doubtful = RULES[rule] or OWN
     for stop in ROUNDS:
         started = time.monotonic()
         while given < min(stop, len(truth)):
             given += 1
-            tile = session.next("benchmark")[0]["tile"] if rule == "queue" else shuffled[given - 1]
+            tile = session.next("benchmark")[0]["tile"] if rule != "random" else shuffled[given - 1]
             session.say("benchmark", tile, "label", truth[tile])
         if rule == "random" and stop not in AT:
             continue  # its order asks no model
         try:
-            number = learn(project)
+            with (out / "training.log").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+                number = learn(project)
         except DataError as error:  # a tissue that has not been seen yet
             print(f"{name} {rule} {seed}: {given} labels: {error}", flush=True)
             continue
@@ -126,15 +174,15 @@ def begin(folder: Path, data: Path, seed: int) -> tuple[Session, dict[int, list[
         slide = SlideRow(group, patches[0].image, 1.0, side * len(patches), side)
         places = [(float(side * i), 0.0, float(side), project.is_check(group, i)) for i in range(len(patches))]
         project.store.add_slide(slide, places)
+    (folder / "tiles").mkdir()
     truth = {}
     for tile in project.store.tiles().values():
         patch = groups[tile.slide][round(tile.x / side)]
         link(patch.image, project.picture_path(tile))
         truth[tile.id] = [name for name, there in zip(found.tissues.names, patch.labels or (), strict=True) if there]
-    session = Session(folder)
+    session = Session(folder, automatic=False)
     session.begin()
     session.wait()
-    session.learner = None  # rounds are learnt when they are asked for, not beside
     return session, truth
 
 
@@ -171,7 +219,9 @@ def draw(table: Path, picture: Path) -> None:
     names = sorted({row["data"] for row in rows})
     figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.4), squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
-        for colour, rule in zip(("#0072b2", "#999999", "#d55e00", "#009e73"), RULES, strict=False):
+        for colour, rule in zip(
+            ("#0072b2", "#888888", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), RULES, strict=False
+        ):
             found: dict[int, list[float]] = {}
             for row in rows:
                 if (row["data"], row["rule"]) == (name, rule):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from histoproto import cli
 from histoproto.cli.app import app
 from histoproto.cli.command import nearest
-from histoproto.cli.examples import EXAMPLES
+from histoproto.cli.examples import EXAMPLES, examples_of
 from histoproto.cli.renamed import RENAMED
 from histoproto.errors import SettingError
 
@@ -52,13 +52,16 @@ def parse(line: str) -> dict[str, Any]:
 
 
 def test_every_command_has_examples_that_it_understands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {path.split()[-1] for path in COMMANDS} == set(EXAMPLES)
+    assert {line for path in COMMANDS for line in examples_of(path)} == {
+        line for each in EXAMPLES.values() for line in each
+    }
     for path, command in COMMANDS.items():
-        for line in EXAMPLES[path.split()[-1]]:
+        assert examples_of(path)
+        for line in examples_of(path):
             assert line.startswith(f"histoproto {path}")
             parse(line)
         assert (
-            f"Examples:\n  {EXAMPLES[path.split()[-1]][0]}"
+            f"Examples:\n  {examples_of(path)[0]}"
             in command.make_context(path, ["x"], resilient_parsing=True).get_help()
         )
     assert "old spelling" not in capsys.readouterr().err

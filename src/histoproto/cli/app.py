@@ -23,7 +23,7 @@ from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
 from histoproto.cli.schema import schema
 from histoproto.cli.segment import segment
-from histoproto.cli.studio import studio
+from histoproto.cli.studio import merge, studio
 from histoproto.cli.train import train
 from histoproto.cli.verbosity import VerboseOption, set_verbose
 from histoproto.version import __version__
@@ -73,3 +73,4 @@ for command in (
     schema,
 ):
     register(app, command.__name__, command)
+register(app, "studio merge", merge)

@@ -10,14 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from histoproto.cli.checks import CheckedCommand
-from histoproto.cli.examples import EXAMPLES
+from histoproto.cli.examples import examples_of
 from histoproto.cli.renamed import modern
 from histoproto.cli.verbosity import with_verbose
 
 
 def register(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
-    """Add a command to the application, or to a group of its commands."""
-    app.command(name, cls=Command)(with_verbose(command))
+    """Add a command to the application, or to a group of its commands; one of two words is told by its first's help."""
+    app.command(name, cls=Command, hidden=" " in name)(with_verbose(command))
 
 
 class Command(CheckedCommand):
@@ -26,7 +26,7 @@ class Command(CheckedCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """See typer."""
         super().format_help(ctx, formatter)
-        formatter.write("".join(f"  {line}\n" for line in ("Examples:", *EXAMPLES.get(self.name or "", ()), "")))
+        formatter.write("".join(f"  {line}\n" for line in ("Examples:", *examples_of(ctx.command_path), "")))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """See typer; without the arguments that are hidden."""
@@ -51,10 +51,15 @@ class Command(CheckedCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands that names the nearest where one is mistyped, also those of groups within."""
+    """A group of commands that names the nearest where one is mistyped, also those of groups within.
+
+    A command may have a name of two words, the first of which is a command, too.
+    """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """See typer."""
+        if (two := self.get_command(ctx, " ".join(args[:2]))) is not None and len(args) > 1:
+            return two.name, two, args[2:]
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             below = {name: getattr(self.get_command(ctx, name), "commands", {}) for name in self.list_commands(ctx)}
             paths = {last: f"{name} {last}" for name, inner in below.items() for last in inner}

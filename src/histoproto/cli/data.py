@@ -210,10 +210,22 @@ def phantom_slide(
     typer.echo(f"drawn: {out}, {width} × {height} px at {mpp} µm/px\nnext: histoproto segment RUN {out} --out OUT")
 
 
-app = typer.Typer(cls=Group, help="Check, cut and draw data folders.", no_args_is_help=True)
+def export_project(
+    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of a project of the studio.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="New data folder.")],
+) -> None:
+    """Write the labelled tiles of a studio's project as a data folder; random checks become its test part."""
+    from histoproto.studio.project import Project
+
+    count = Project.open(project).export_labels(out, checks=True)
+    typer.echo(f"{count} labelled tiles in {out}\nnext: histoproto train {out} --out RUN")
+
+
+app = typer.Typer(cls=Group, help="Check, cut, export and draw data folders.", no_args_is_help=True)
 register(app, "check", check)
 register(app, "cut", cut)
 register(app, "tiles", tiles)
+register(app, "export", export_project)
 register(app, "phantom", phantom)
 register(app, "phantom-slide", phantom_slide)
 

@@ -17,7 +17,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "histoproto studio SLIDES --project lung",
         "histoproto studio --project lung --no-browser --port 8080",
         "histoproto studio --demo",
+        "histoproto studio PATCHES --labels PATCHES/labels.csv --mpp 0.5 --project lung",
     ),
+    "studio merge": ("histoproto studio merge PROJECT PROJECT-2 --out PROJECT-3",),
+    "data export": ("histoproto data export PROJECT --out DATA",),
     "train": (
         "histoproto train DATA --out RUN",
         "histoproto train DATA --out RUN --method lpd+decoder+mosaic --second-stage --set training.epochs=10",
@@ -54,3 +57,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "doctor": ("histoproto doctor", "histoproto doctor --bundle fault.zip --run RUN"),
     "schema": ("histoproto schema config --out config.schema.json", "histoproto schema model"),
 }
+
+
+def examples_of(path: str) -> tuple[str, ...]:
+    """Of a command by its path: of two with one name, that of a group is told by its last two words."""
+    words = path.split()
+    return EXAMPLES.get(" ".join(words[-2:])) or EXAMPLES.get(words[-1], ())

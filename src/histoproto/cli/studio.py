@@ -18,6 +18,12 @@ def studio(
     host: Annotated[str, typer.Option("--host", metavar="H", help="Address to listen on.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
     demo: Annotated[bool, typer.Option("--demo", help="Paint a synthetic slide and begin a project on it.")] = False,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--labels", metavar="PATH", help="Labels to take over: labels.csv, or GeoJSON of QuPath. May be repeated."
+        ),
+    ] = None,
     mpp: Annotated[
         float | None,
         typer.Option("--mpp", metavar="X", min=0.01, max=50, help="µm/px of slides whose file does not say it."),
@@ -26,6 +32,7 @@ def studio(
     """Label tiles of slides in a browser, see the map within minutes, correct it, and be told what to label next.
 
     Everything stays on this machine. Labels are saved when the key is pressed; Ctrl-C ends the studio.
+    `histoproto studio merge` joins the labels of two projects.
     """
     try:
         import starlette
@@ -40,6 +47,7 @@ def studio(
     from histoproto.studio.project import PROJECT_FILE, ProjectSettings
     from histoproto.studio.serve import DEMO_TISSUES_MPP, make_demo, serve
     from histoproto.studio.session import Session
+    from histoproto.studio.taking_over import settings_from
 
     settings = None
     there = (project / PROJECT_FILE).is_file()
@@ -52,6 +60,27 @@ def studio(
     else:
         if not slides and not there:
             raise DataError(f"{project} is no project yet; name the slides to begin one, or try --demo")
-        session = Session(project, find_slides(slides, mpp) if slides else [])
+        tables = [path for path in labels or () if path.suffix == ".csv" or (path / "labels.csv").is_file()]
+        if tables and not there:
+            settings = settings_from(tables[0], mpp)
+        session = Session(project, find_slides(slides, mpp) if slides else [], labels or [])
     serve(session, host, port, lambda address: typer.echo(f"the studio is at {address}"), browser, settings)
     typer.echo("the studio is closed; all labels are saved")
+
+
+def merge(
+    one: Annotated[Path, typer.Argument(metavar="A", help="A project.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Another one with the same tissues, scale and tiles.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Folder of the project to make.")],
+) -> None:
+    """Join the labels of two projects in a new one. Where they differ both are kept, and the later one stands."""
+    from histoproto.studio.merging import merge_projects
+
+    merged = merge_projects(one, other, out)
+    typer.echo(f"{out}: {merged.tiles} tiles with a label, {merged.events} events")
+    if merged.conflicts:
+        typer.echo(
+            f"note: {merged.conflicts} tiles were labelled differently in {one} and {other}; both labels are kept, the "
+            "later one stands",
+            err=True,
+        )

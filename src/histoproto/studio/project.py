@@ -45,7 +45,8 @@ class ProjectSettings(BaseModel):
         mpp: µm/px at which tiles are labelled and the model is trained.
         tile: side of a tile in pixels of that scale.
         checks: part of the tiles that is never trained on and gives the honest score.
-        seed: decides which those are.
+        doubles: part of what each person is given that another has labelled already; may be changed by hand.
+        seed: decides which tiles are for checks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +55,7 @@ class ProjectSettings(BaseModel):
     mpp: Annotated[float, Field(gt=0.05, le=10)] = 0.5
     tile: Annotated[int, Field(ge=64, le=512, multiple_of=16)] = 128
     checks: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    doubles: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("tissues")
@@ -203,7 +205,7 @@ class Project:
         slides = {slide.name: slide for slide in self.store.slides()}
         rows = [
             (tiles[label.tile], label.ticks)
-            for label in self.store.labels().values()
+            for _, label in sorted(self.store.labels().items())
             if label.verdict == "label" and (checks or not tiles[label.tile].checks)
         ]
         if not any(not tile.checks for tile, _ in rows):

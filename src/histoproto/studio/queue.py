@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from histoproto.studio.space import Clusters, Space
 
-Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone"]
+Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone", "second"]
 
 CHECK_EVERY = 5
 """One of so many tiles comes from the random share, as long as it lasts."""
@@ -85,6 +86,25 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
         done[chosen.tile] = True
         nearest = np.maximum(nearest, known.space.cosines(chosen.tile))
     return found
+
+
+def second_reading(
+    said: Mapping[str, Mapping[int, object]], who: str, share: float, busy: Container[int]
+) -> int | None:
+    """The number of a tile that exactly one other person labelled, if it is time for `who` to read one a second time.
+
+    Args:
+        said: what each person said last of each tile.
+        who: initials of the person.
+        share: of what a person is given that is a second reading, in [0, 0.5].
+        busy: tiles that are not to be asked for.
+    """
+    own = said.get(who, {})
+    if not share or len(own) % round(1 / share) != round(1 / share) - 1:
+        return None
+    readers = Counter(tile for labels in said.values() for tile in labels)
+    open_ = [tile for tile, count in sorted(readers.items()) if count == 1 and tile not in own and tile not in busy]
+    return open_[0] if open_ else None
 
 
 def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 Verdict = Literal["label", "unsure", "exclude", "skip"]
 """What can be said of a tile: which tissues are in it (none: background), that one cannot tell, that it is no tissue to
@@ -77,6 +77,25 @@ class Label:
     ticks: tuple[str, ...]
     who: str
     time: str
+
+
+class Event(NamedTuple):
+    """A row of what was said, as it is in the database: ticks and guess are JSON."""
+
+    id: int
+    time: str
+    who: str
+    tile: int
+    verdict: str
+    ticks: str
+    guess: str | None
+    round: int | None
+    reason: str
+    seconds: float | None
+    undoes: int | None
+
+
+EVENT = Event._fields[1:]
 
 
 def tile_of(row: sqlite3.Row) -> Tile:

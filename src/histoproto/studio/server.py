@@ -129,7 +129,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
 
     def create(request: Request, body: dict[str, Any]) -> Any:
         tissues = {"classes": body.get("tissues")}
-        given = {key: body[key] for key in ("mpp", "tile") if key in body}
+        given = {key: body[key] for key in ("mpp", "tile", "checks", "doubles") if key in body}
         session.begin(ProjectSettings.checked({"tissues": tissues, **given}))
         return status(session)
 
@@ -192,6 +192,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         ),
         _get(f"/api/like/{number}", lambda request: session.like(request.path_params["tile"])),
         _get("/api/disagreements", lambda request: session.disagreements()),
+        _get("/api/agreement", lambda request: session.agreement()),
         _get(f"/api/tile/{number}/picture", tile_picture),
         _get(f"/api/tile/{number}/context", context_picture),
         _get(f"/api/slide/{place}.jpg", slide_piece),

@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.task import SlideTask
+from histoproto.studio.agreement import agreement
 from histoproto.studio.jobs import Jobs
 from histoproto.studio.learning import finished_rounds, read_guesses
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
-from histoproto.studio.queue import Known, Suggestion, disagreements, like, suggest
+from histoproto.studio.queue import Known, Suggestion, disagreements, like, second_reading, suggest
 from histoproto.studio.records import VERDICTS, Tile
+from histoproto.studio.taking_over import take_over
 from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Embedder, Learner
 
 CLAIM_SECONDS = 600.0
 """How long a tile that somebody was given is not given to anybody else."""
+SECOND = Suggestion(-1, "second", "second reading: somebody else has labelled it, too; what they said is not shown")
 LEARN_EVERY = 10
 """Labels after which a round begins by itself."""
 
@@ -34,10 +37,18 @@ class Session:
     Args:
         folder: of the project, there or to be made.
         tasks: slides to add.
+        labels: where labels are that are to be taken over (see `take_over`), once the slides are there.
+        automatic: begin a round after every few labels.
+
+    Attributes:
+        notes: what came of the labels that were taken over, in words.
     """
 
-    def __init__(self, folder: Path, tasks: Sequence[SlideTask] = ()):
-        self.folder, self.tasks = folder, list(tasks)
+    def __init__(
+        self, folder: Path, tasks: Sequence[SlideTask] = (), labels: Sequence[Path] = (), automatic: bool = True
+    ):
+        self.folder, self.tasks, self.labels, self.automatic = folder, list(tasks), list(labels), automatic
+        self.notes: list[str] = []
         self.project: Project | None = None
         self.busy, self.problem = "", ""
         self.viewer: Viewer | None = None
@@ -64,11 +75,17 @@ class Session:
             self._planner.start()
 
     def wait(self) -> None:
-        """Until all slides are planned and their tiles looked at; for whoever works without the page."""
+        """Until all slides are planned and their tiles looked at; for whoever works without the page.
+
+        Raises:
+            DataError: something went wrong with that.
+        """
         if self._planner:
             self._planner.join()
         if self.embedder:
             self.embedder.wait()
+        if problem := self.problem or (self.embedder.problem if self.embedder else ""):
+            raise DataError(problem)
 
     def end(self) -> None:
         """Stop what goes on beside and close everything; labels are safe at any time."""
@@ -107,6 +124,10 @@ class Session:
         project = self.opened()
         try:
             project.add_slides(self.tasks, self._tell)  # together, so that slides of one name are told apart
+            for source in self.labels:
+                self._tell(f"taking over {source}")
+                found = take_over(project, source)
+                self.notes += [f"{found.tiles} labels were taken over from {source}", *found.notes]
             self.embedder = Embedder(project)
             self.embedder.start()
         except Exception as error:  # told on the page, whatever it is; the rest goes on
@@ -133,26 +154,31 @@ class Session:
         """The tiles that have been looked at, and all that is known of them, for the queue."""
         project, pool = self.opened(), self._pool
         assert pool is not None
-        now = time.monotonic()
         with self._lock:
-            held = {tile for tile, (by, since) in self._claims.items() if by != who and now - since < CLAIM_SECONDS}
+            held = {tile for tile, (by, since) in self._claims.items() if by != who and _fresh(since)}
             known = pool.known(project.store.labels(), held, *self._guesses)
             return pool.tiles, known
 
     def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
+        project = self.opened()
         pool, known = self.known(who)
         skip = set(without)
         known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
-        found = suggest(known, count, self.opened().settings.seed)
+        found = [(pool[one.tile], one) for one in suggest(known, count, project.settings.seed)]
         with self._lock:
-            for one in found:
-                self._claims[pool[one.tile].id] = (who, time.monotonic())
-        return [self.describe(pool[one.tile], one) for one in found]
+            if project.settings.doubles:
+                held = {tile for tile, (by, since) in self._claims.items() if by != who and _fresh(since)}
+                said, share = project.store.by_person(), project.settings.doubles
+                if (second := second_reading(said, who, share, held | skip)) is not None:
+                    found = [(project.store.tile(second), SECOND), *found][:count]
+            for tile, _ in found:
+                self._claims[tile.id] = (who, time.monotonic())
+        return [self.describe(tile, why) for tile, why in found]
 
     def describe(self, tile: Tile, why: Suggestion | None = None, reason: str = "") -> dict[str, Any]:
         """What the page is told of a tile: where it is, what stands, what the model guesses, why it is asked for."""
-        label = self.opened().store.labels().get(tile.id)
+        label = None if why is SECOND else self.opened().store.labels().get(tile.id)
         number, guesses = self._guesses
         return {
             "tile": tile.id,
@@ -204,7 +230,7 @@ class Session:
             seconds=seconds,
         )
         self._since_round += 1
-        if self._since_round >= LEARN_EVERY and self.learner and not self.learner.working:
+        if self.automatic and self._since_round >= LEARN_EVERY and self.learner and not self.learner.working:
             self._since_round = 0
             self.learner.start()
         return {"event": event}
@@ -252,3 +278,12 @@ class Session:
         """Labelled tiles that the model contradicts, the most flagrant first."""
         pool, known = self.known()
         return [self.describe(pool[index], reason=why) for index, why in disagreements(known)]
+
+    def agreement(self) -> list[dict[str, Any]]:
+        """How far people agree, each pair on each tissue; see `Agreement`."""
+        project = self.opened()
+        return [vars(one) for one in agreement(project.store.by_person(), project.tissues.names)]
+
+
+def _fresh(since: float) -> bool:
+    return time.monotonic() - since < CLAIM_SECONDS

@@ -49,6 +49,7 @@ def status(session: Session) -> dict[str, Any]:
         },
         "looking": {"done": embedder.done, "of": embedder.total, "working": embedder.working} if embedder else None,
         "busy": session.busy,
+        "notes": session.notes,
         "problem": session.problem or (embedder.problem if embedder else ""),
         "learning": {
             "working": learner.working,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.errors import DataError, OutputError, SettingError
-from histoproto.studio.records import SCHEMA, Label, SlideRow, Tile, Verdict, as_text, label_of, tile_of
+from histoproto.studio.records import EVENT, SCHEMA, Event, Label, SlideRow, Tile, Verdict, as_text, label_of, tile_of
 
 
 class Store:
@@ -155,15 +155,31 @@ class Store:
             marks, said = as_text(sorted(set(ticks))), guess and as_text(guess)
             return self._add(database, who, tile, verdict, marks, said, round, reason, seconds, None)
 
+    def take_over(self, who: str, labels: Sequence[tuple[int, Sequence[str]]], reason: str) -> None:
+        """Record many labels at once, as tile and ticks; all of them or none."""
+        with self._writing() as database:
+            for tile, ticks in labels:
+                self._add(database, who, tile, "label", as_text(sorted(set(ticks))), None, None, reason, None, None)
+
     @staticmethod
     def _add(database: sqlite3.Connection, *values: Any) -> int:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        done = database.execute(
-            "INSERT INTO events (time, who, tile, verdict, ticks, guess, round, reason, seconds, undoes) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (time, *values),
-        )
-        return int(done.lastrowid or 0)
+        return _insert(database, (time, *values))
+
+    def events(self) -> list[Event]:
+        """All that was ever said, in the order in which it was."""
+        return [Event(*row) for row in self._rows(f"SELECT id, {', '.join(EVENT)} FROM events ORDER BY id")]
+
+    def copy_events(self, events: Sequence[Event]) -> None:
+        """Take events of other projects over as they are, all of them or none.
+
+        Their tiles are of this project; what they undo is among them, and comes first.
+        """
+        with self._writing() as database:
+            numbers: dict[int, int] = {}
+            for event in events:
+                undone = None if event.undoes is None else numbers[event.undoes]
+                numbers[event.id] = _insert(database, (*event[1:-1], undone))
 
     def undo(self, who: str) -> int | None:
         """Take back the last thing that this person said and that still stands; its tile, or None."""
@@ -216,6 +232,12 @@ class Store:
     def count_events(self) -> int:
         """How much was ever said."""
         return int(self._rows("SELECT count(*) FROM events")[0][0])
+
+
+def _insert(database: sqlite3.Connection, values: Sequence[Any]) -> int:
+    marks = ", ".join("?" * len(EVENT))
+    done = database.execute(f"INSERT INTO events ({', '.join(EVENT)}) VALUES ({marks})", tuple(values))
+    return int(done.lastrowid or 0)
 
 
 def _told(error: sqlite3.DatabaseError, path: Path) -> DataError | OutputError:
