@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
+from histoproto.studio.pool import Pool
 from histoproto.studio.project import ProjectSettings
 from histoproto.studio.server import make_app
 from histoproto.studio.session import Session
@@ -53,6 +54,30 @@ def test_two_people_never_get_the_same_tile(client: TestClient) -> None:
     second = {tile["tile"] for tile in client.get("/api/next?who=CD&count=5").json()}
     assert len(first) == len(second) == 5
     assert not first & second
+
+
+def test_agreement_of_two_on_the_same_tiles(client: TestClient, session: Session) -> None:
+    tiles = list(session.opened().store.tiles())[-2:]
+    for who, ticks in (("X", ["tumour"]), ("Y", [])):
+        for tile in tiles:
+            client.post("/api/say", json={"who": who, "tile": tile, "verdict": "label", "ticks": ticks})
+    found = {tuple(one["people"]): one for one in client.get("/api/agreement").json() if one["tissue"] == "tumour"}
+    assert (found["X", "Y"]["tiles"], found["X", "Y"]["kappa"]) == (2, 0.0)
+    for who in ("X", "X", "Y", "Y"):
+        client.post("/api/undo", json={"who": who})
+
+
+def test_the_first_tile_does_not_wait_for_any_to_be_looked_at(session: Session) -> None:
+    pool, empty = session._pool, Pool(session.opened())
+    empty._refresh = lambda: None  # type: ignore[method-assign]
+    session._pool = empty
+    try:
+        first, second = (session.next(who, 2) for who in ("early", "bird"))
+    finally:
+        session._pool = pool
+        session._claims.clear()
+    assert len({tile["tile"] for tile in (*first, *second)}) == 4
+    assert "being looked at" in first[0]["reason"]
 
 
 def test_pictures(client: TestClient) -> None:

@@ -68,6 +68,26 @@ def test_each_persons_last_word(store: Store) -> None:
     assert {who: labels[1].ticks for who, labels in store.by_person().items()} == {"AB": ("tumour",), "CD": ("stroma",)}
 
 
+def test_what_another_process_says_is_seen(store: Store) -> None:
+    other = Store(store.path)
+    store.say("AB", 1, "label", ["tumour"])
+    assert other.labels()[1].ticks == ("tumour",)
+    other.say("CD", 2, "exclude")
+    other.undo("CD")
+    store.say("AB", 1, "label", ["stroma"])
+    store.undo("AB")
+    for one in (store, other):
+        assert {tile: label.ticks for tile, label in one.labels().items()} == {1: ("tumour",)}
+
+
+def test_many_labels_at_once_are_all_there_or_none(store: Store) -> None:
+    store.take_over("import", [(1, ["tumour"]), (2, [])], "from a table")
+    assert {tile: label.who for tile, label in store.labels().items()} == {1: "import", 2: "import"}
+    with pytest.raises(sqlite3.IntegrityError):
+        store.take_over("import", [(3, []), (999, [])], "from a table")
+    assert set(store.labels()) == {1, 2}
+
+
 def test_adding_a_slide_again_keeps_its_tiles_and_labels(store: Store) -> None:
     store.say("AB", 1, "label", ["tumour"])
     store.add_slide(SlideRow("a", Path("/moved/a.svs"), 0.5, 1280, 128), [(0.0, 0.0, 128.0, True)])

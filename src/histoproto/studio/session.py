@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,10 +23,11 @@ from histoproto.studio.queue import Known, Suggestion, disagreements, like, seco
 from histoproto.studio.records import VERDICTS, Tile
 from histoproto.studio.taking_over import take_over
 from histoproto.studio.viewer import Viewer
-from histoproto.studio.workers import Embedder, Learner
+from histoproto.studio.workers import Embedder, Learner, pool_order
 
 CLAIM_SECONDS = 600.0
 """How long a tile that somebody was given is not given to anybody else."""
+FIRST = Suggestion(-1, "typical", "drawn at random: the first tiles are still being looked at")
 SECOND = Suggestion(-1, "second", "second reading: somebody else has labelled it, too; what they said is not shown")
 LEARN_EVERY = 10
 """Labels after which a round begins by itself."""
@@ -155,9 +157,12 @@ class Session:
         project, pool = self.opened(), self._pool
         assert pool is not None
         with self._lock:
-            held = {tile for tile, (by, since) in self._claims.items() if by != who and _fresh(since)}
-            known = pool.known(project.store.labels(), held, *self._guesses)
-            return pool.tiles, known
+            return pool.tiles, pool.known(project.store.labels(), self._held(who), *self._guesses)
+
+    def _held(self, who: str) -> set[int]:
+        """Tiles that somebody else has in hand."""
+        since = time.monotonic() - CLAIM_SECONDS
+        return {tile for tile, (by, when) in self._claims.items() if by != who and when > since}
 
     def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
@@ -167,11 +172,14 @@ class Session:
         known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
         found = [(pool[one.tile], one) for one in suggest(known, count, project.settings.seed)]
         with self._lock:
-            if project.settings.doubles:
-                held = {tile for tile, (by, since) in self._claims.items() if by != who and _fresh(since)}
-                said, share = project.store.by_person(), project.settings.doubles
-                if (second := second_reading(said, who, share, held | skip)) is not None:
-                    found = [(project.store.tile(second), SECOND), *found][:count]
+            held = self._held(who) | skip
+            if not pool:  # nobody waits for the first to be looked at
+                order = pool_order(list(project.store.tiles().values()), project.settings.seed)
+                free = (tile for tile in order if tile.id not in held and tile.id not in project.store.labels())
+                found = [(tile, FIRST) for tile in islice(free, count)]
+            said = project.store.by_person() if project.settings.doubles else {}
+            if (second := second_reading(said, who, project.settings.doubles, held)) is not None:
+                found = [(project.store.tile(second), SECOND), *found][:count]
             for tile, _ in found:
                 self._claims[tile.id] = (who, time.monotonic())
         return [self.describe(tile, why) for tile, why in found]
@@ -283,7 +291,3 @@ class Session:
         """How far people agree, each pair on each tissue; see `Agreement`."""
         project = self.opened()
         return [vars(one) for one in agreement(project.store.by_person(), project.tissues.names)]
-
-
-def _fresh(since: float) -> bool:
-    return time.monotonic() - since < CLAIM_SECONDS
