@@ -16,6 +16,7 @@ from histoproto.errors import DataError
 from histoproto.slides.many.tasks import find_slides
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.studio.project import Project, ProjectSettings
+from histoproto.studio.sources import find_sources
 from histoproto.studio.taking_over import settings_from, take_over
 
 
@@ -38,7 +39,7 @@ def test_a_table_is_taken_over_and_comes_out_again(tmp_path: Path) -> None:
     settings = settings_from(folder, mpp=0.5)
     assert (settings.tile, settings.mpp) == (64, 0.5)
     project = Project.create(tmp_path / "project", settings)
-    project.add_slides(find_slides([folder], 0.5))
+    project.add_slides(find_sources([folder], 0.5))
     project.store.say("AB", 1, "label", ["stroma"])
     first = project.store.tiles()[1].slide
     found = take_over(project, folder)
@@ -70,7 +71,7 @@ def test_a_table_of_other_tissues_or_other_images_is_refused(tmp_path: Path) -> 
     with pytest.raises(DataError, match="they must be the same"):
         take_over(project, folder)
     other = Project.create(tmp_path / "other", settings_from(folder))
-    with pytest.raises(DataError, match="none of the 6 images"):
+    with pytest.raises(DataError, match="none of the 5 images"):
         take_over(other, folder)
     write_image(folder / "p0.png", np.zeros((64, 80, 3), np.uint8))
     with pytest.raises(DataError, match="square and of one size"):
@@ -112,3 +113,13 @@ def test_drawn_regions_label_the_tiles_that_lie_in_them(tmp_path: Path) -> None:
     assert take_over(project, tmp_path / "s.geojson").tiles == 0
     with pytest.raises(DataError, match="no annotations of a slide"):
         take_over(project, tmp_path / "project")
+
+
+def test_a_folder_of_pictures_is_one_of_slides_here(tmp_path: Path) -> None:
+    folder = patches(tmp_path / "patches")
+    (folder / "labels.csv").unlink()
+    assert [task.path.name for task in find_sources([folder], 0.5)] == [f"p{index}.png" for index in range(6)]
+    with pytest.raises(DataError, match="there are no slides"):
+        find_sources([tmp_path])
+    write_phantom_slide(folder / "s.tif", width=256, height=256, mpp=0.5, field=256, distinct=1)
+    assert [task.path.name for task in find_sources([folder], 0.5)] == ["s.tif"]

@@ -43,10 +43,10 @@ def studio(
         raise SettingError(f"the studio needs the package {error.name}; pip install 'histoproto[studio]'") from error
     del starlette, uvicorn
     from histoproto.errors import DataError
-    from histoproto.slides.many.tasks import find_slides
     from histoproto.studio.project import PROJECT_FILE, ProjectSettings
     from histoproto.studio.serve import DEMO_TISSUES_MPP, make_demo, serve
     from histoproto.studio.session import Session
+    from histoproto.studio.sources import find_sources
     from histoproto.studio.taking_over import settings_from
 
     settings = None
@@ -55,7 +55,7 @@ def studio(
         from histoproto.data.phantom import TISSUES
 
         slide = make_demo(project.with_name(f"{project.name}-demo"))
-        session = Session(project, find_slides([slide]))
+        session = Session(project, find_sources([slide]))
         settings = ProjectSettings.of(TISSUES.names, mpp=DEMO_TISSUES_MPP)
     else:
         if not slides and not there:
@@ -63,7 +63,7 @@ def studio(
         tables = [path for path in labels or () if path.suffix == ".csv" or (path / "labels.csv").is_file()]
         if tables and not there:
             settings = settings_from(tables[0], mpp)
-        session = Session(project, find_slides(slides, mpp) if slides else [], labels or [])
+        session = Session(project, find_sources(slides, mpp) if slides else [], labels or [])
     serve(session, host, port, lambda address: typer.echo(f"the studio is at {address}"), browser, settings)
     typer.echo("the studio is closed; all labels are saved")
 

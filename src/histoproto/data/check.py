@@ -188,7 +188,8 @@ def _inspect(patch: Patch, data: DataFolder, minimum: float) -> _Finding:
     problems: list[str] = []
     size, content, pixels = None, b"", None
     notes: tuple[str, ...] = ()
-    if patch.labels is not None and not any(patch.labels):
+    empty = patch.labels is not None and not any(patch.labels)
+    if empty and data.layout != "table":  # in a table somebody wrote 0 for each tissue
         problems.append(f"{_short(patch.image, data)}: the label names no tissue at all")
     try:
         if patch.image.is_file():  # a missing file is a problem of the folder, reported there
@@ -208,6 +209,8 @@ def _inspect(patch: Patch, data: DataFolder, minimum: float) -> _Finding:
                 problems += _contradictions(patch, patch.labels, pixels, minimum, data)
     except HistoProtoError as error:
         problems.append(str(error))
+    if empty and data.layout == "table":
+        notes = (*notes, "a label that names no tissue at all: taken for background alone")
     return _Finding(size, content, pixels, tuple(problems), notes)
 
 

@@ -157,7 +157,8 @@ class Session:
         project, pool = self.opened(), self._pool
         assert pool is not None
         with self._lock:
-            return pool.tiles, pool.known(project.store.labels(), self._held(who), *self._guesses)
+            known = pool.known(project.store.labels(), self._held(who), *self._guesses)
+            return pool.tiles, known  # as they are since then
 
     def _held(self, who: str) -> set[int]:
         """Tiles that somebody else has in hand."""

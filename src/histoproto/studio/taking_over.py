@@ -109,7 +109,7 @@ def _from_table(project: Project, source: Path) -> TakenOver:
             cut += not own
             present = [name for name, there in zip(table.tissues, row.labels, strict=True) if there]
             said.extend((tile, present) for tile in own[:1])
-    if absent == len(table.rows):
+    if absent and not said and not cut:
         raise DataError(f"none of the {absent} images of {path} is a slide of this project; name their folder, too")
     _say(project, said, path.name, found)
     for count, why in (
