@@ -141,9 +141,9 @@ def test_views_are_turned_back_and_averaged() -> None:
     def network(x: torch.Tensor) -> ClassMaps:
         return ClassMaps((x,), x[..., 0].mean(dim=2))  # the logit sees the left edge only
 
-    fused, logits = mean_of_views(network, lambda maps: maps[0], images, 1)
+    fused, logits, _ = mean_of_views(network, lambda maps: maps[0], images, 1)
     torch.testing.assert_close(fused, images)
-    fused, logits = mean_of_views(network, lambda maps: maps[0], images, 6)
+    fused, logits, _ = mean_of_views(network, lambda maps: maps[0], images, 6)
     lights = [(images * light).clamp(max=1) for light in (0.9, 1.0, 1.1)]
     torch.testing.assert_close(fused, torch.stack(lights).mean(dim=0))
     edges = torch.stack([light[..., column].mean(dim=2) for light in lights for column in (0, -1)])

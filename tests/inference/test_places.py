@@ -53,7 +53,7 @@ def test_a_single_window_is_gated_as_a_patch(settings: InferenceSettings) -> Non
     image[:20] = 250
     network: Network = ColourNetwork()  # type: ignore[assignment]
     batch = as_batch(image[None], torch.device("cpu"))
-    maps, logits = patch_evidence(network, batch, settings, cell=CELL)
+    maps, logits, _ = patch_evidence(network, batch, settings, cell=CELL)
     patch = gated(Evidence(upsample_maps(maps, (64, 64)), logits), settings, THRESHOLDS)
     assert torch.equal(patch.present, patch_maps(network, batch, settings, THRESHOLDS).present)
     window = windowed_maps(network, image, 64, settings, THRESHOLDS)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from histoproto.cli import data, slide
+from histoproto.cli.calibrate import calibrate
 from histoproto.cli.command import Group, register
 from histoproto.cli.compare import compare
 from histoproto.cli.demo import demo
@@ -60,6 +61,7 @@ app.add_typer(slide.app, name="slide")
 for command in (
     studio,
     train,
+    calibrate,
     evaluate,
     predict,
     segment,

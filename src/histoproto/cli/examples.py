@@ -26,6 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "histoproto train DATA --out RUN --method lpd+decoder+mosaic --second-stage --set training.epochs=10",
         "histoproto train DATA --out RUN --resume",
     ),
+    "calibrate": ("histoproto calibrate RUN DATA",),
     "evaluate": (
         "histoproto evaluate RUN DATA",
         "histoproto evaluate RUN DATA --protocol all",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from histoproto.ledger import Ledger, own
 from histoproto.model.archive import opened
 from histoproto.model.network import ClassMaps, Network
 from histoproto.model.rewriting import exportable, fold_normalisation
-from histoproto.model.saving import CARD_FILE, PROGRAM_FILE, load_model
+from histoproto.model.saving import CARD_FILE, PROGRAM_FILE, load_model, write_card
 
 Format = Literal["onnx", "torch-export"]
 TOLERANCE = 1e-4
@@ -62,7 +61,7 @@ def export_model(run: Path, out: Path, kind: Format) -> Path:
             from the model.
     """
     run = opened(run)
-    network, _ = load_model(run)
+    network, card = load_model(run)
     if out.resolve() == run.resolve():
         raise OutputError(f"{out} is the run itself; give another folder for the exported model")
     path = out / (ONNX_FILE if kind == "onnx" else PROGRAM_FILE)
@@ -77,8 +76,8 @@ def export_model(run: Path, out: Path, kind: Format) -> Path:
         with own(path), replace_atomically(path, lasting=True) as temporary:
             temporary.write_bytes(_packed(program))
             _check(program.module(), network)
-    with own(out / CARD_FILE), replace_atomically(out / CARD_FILE, lasting=True) as temporary:
-        shutil.copyfile(run / CARD_FILE, temporary)
+    with own(out / CARD_FILE):  # what is exported gives no features, by which images are found strange
+        write_card(out, card.model_copy(update={"familiar": None}))
     return path
 
 

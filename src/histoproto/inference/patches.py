@@ -14,6 +14,7 @@ from histoproto.config import InferenceSettings
 from histoproto.errors import WeightsError
 from histoproto.inference.fusion import Fusion, Ranges, fuse_scales, widen_ranges
 from histoproto.inference.gating import gate, gate_softly, present_tissues
+from histoproto.inference.strangeness import Strangeness
 from histoproto.inference.views import mean_of_views
 from histoproto.model.network import ClassMaps, Network
 
@@ -29,6 +30,9 @@ class Evidence(NamedTuple):
     and the first are raw."""
     logits: Tensor
     """Image-level logit of each tissue: B×C of a patch, or B×C×H×W of each place (`places.place_evidence`)."""
+    strange: Tensor | None = None
+    """How unlike the training patches, above 1: more than nearly all held-out ones. B×3 of a patch (`Strangeness`), of
+    which the first alone as B×1×H×W of each place; None where nothing is known."""
 
 
 class PatchMaps(NamedTuple):
@@ -58,7 +62,12 @@ def patch_maps(
 
 
 def patch_evidence(
-    network: Network, images: Tensor, settings: InferenceSettings, ranges: Ranges | None = None, cell: int = 1
+    network: Network,
+    images: Tensor,
+    settings: InferenceSettings,
+    ranges: Ranges | None = None,
+    cell: int = 1,
+    strangeness: Strangeness | None = None,
 ) -> Evidence:
     """Fused maps and logits of a batch of patches.
 
@@ -69,6 +78,7 @@ def patch_evidence(
         ranges: for min–max maps; None: those of each patch.
         cell: side of a square of pixels that share one value: with 8, maps are H/8 × W/8 and the finest ones are taken
             as they are, not upsampled. It must divide the sides of the images, and 32.
+        strangeness: what is known of the training patches, if it is to be told how unlike them the images are.
 
     Raises:
         WeightsError: the network gives something else than finite numbers.
@@ -85,8 +95,9 @@ def patch_evidence(
             [fuse_scales(maps, size, settings.fusion_weights, mode, ranges=ranges) for mode in modes], dim=1
         )
 
-    fused, logits = mean_of_views(partial(_finite_maps, network), fuse, padded, settings.views)
-    return Evidence(fused[..., :height, :width], logits)
+    fused, logits, pooled = mean_of_views(partial(_finite_maps, network), fuse, padded, settings.views)
+    strange = None if strangeness is None or pooled is None else strangeness(images, pooled)
+    return Evidence(fused[..., :height, :width], logits, strange)
 
 
 def gated(

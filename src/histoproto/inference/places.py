@@ -27,14 +27,20 @@ def spread(evidence: Evidence, shares: Tensor) -> Tensor:
         shares: share of tissue in each, B, in [0, 1].
 
     Returns:
-        B×(L+C+1)×H×W: maps, shares times logits, shares.
+        B×(L+C+1)×H×W: maps, shares times logits, shares; before them, where it is known, shares times strangeness.
     """
     weights = shares.to(evidence.logits).clamp(min=LEAST_SHARE)[:, None]
-    said = torch.cat([evidence.logits * weights, weights], dim=1)[:, :, None, None]
+    strange = [] if evidence.strange is None else [evidence.strange[:, :1].to(weights) * weights]
+    said = torch.cat([*strange, evidence.logits * weights, weights], dim=1)[:, :, None, None]
     return torch.cat([evidence.maps, said.expand(-1, -1, *evidence.maps.shape[2:])], dim=1)
 
 
-def place_evidence(blended: Tensor, tissues: int) -> Evidence:
-    """What is known at each place, from the blended `spread` of windows, B×(L+C+1)×H×W; 0 where no window was."""
-    maps, logits, weights = blended.split([blended.shape[1] - tissues - 1, tissues, 1], dim=1)
-    return Evidence(maps, logits / weights.clamp(min=torch.finfo(weights.dtype).tiny))
+def place_evidence(blended: Tensor, tissues: int, strange: bool = False) -> Evidence:
+    """What is known at each place, from the blended `spread` of windows, B×(L+C+1)×H×W; 0 where no window was.
+
+    `strange`: their strangeness was spread, too.
+    """
+    extra = int(strange)
+    maps, unlike, logits, weights = blended.split([blended.shape[1] - tissues - extra - 1, extra, tissues, 1], dim=1)
+    weights = weights.clamp(min=torch.finfo(weights.dtype).tiny)
+    return Evidence(maps, logits / weights, unlike / weights if strange else None)

@@ -24,6 +24,7 @@ from histoproto.inference.large import windowed_crf, windowed_maps
 from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
+from histoproto.inference.strangeness import Strangeness, load_strangeness
 from histoproto.inference.windows import OVERLAP, window_grid
 from histoproto.model.archive import opened
 from histoproto.model.half_precision import HalfPrecision
@@ -60,6 +61,7 @@ class Segmenter:
         network: as `load_model` gives it.
         card: its model card; names the tissues, the patch size, the scale, the thresholds and the default settings.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` …
+        strangeness: what is known of the look of its training patches.
 
     Labels are gated patch by patch: only tissues that the classifier finds in a patch (or that the user names with
     `labels`) may appear in its mask. An image with a side above 1.5 patch sizes is done in overlapping windows of the
@@ -69,13 +71,14 @@ class Segmenter:
         overlap: of these windows; less is quicker and shows their edges more.
     """
 
-    def __init__(self, network: Network, card: ModelCard, device: str = "auto"):
+    def __init__(self, network: Network, card: ModelCard, device: str = "auto", strangeness: Strangeness | None = None):
         self.device = pick_device(device)
         self.network = network.to(self.device).eval()
         self.card = card
         self.tissues = card.tissues
         self.thresholds = torch.tensor(card.thresholds, device=self.device)
         self.overlap = OVERLAP
+        self.strangeness = strangeness and strangeness.to(self.device)
 
     @classmethod
     def load(cls, run: Path | str, device: str = "auto", fast: bool = False) -> Segmenter:
@@ -104,7 +107,8 @@ class Segmenter:
             "model %s: %s, %s on %s, on %s", folder, card.method, card.model.architecture, card.model.encoder, device
         )
         network = fold_normalisation(network)
-        return cls(HalfPrecision(network) if fast else network, card, device)
+        strangeness = load_strangeness(folder, card.familiar)
+        return cls(HalfPrecision(network) if fast else network, card, device, strangeness)
 
     def segment(
         self,

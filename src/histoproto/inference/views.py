@@ -30,7 +30,7 @@ def mean_of_views(
     fuse: Callable[[tuple[Tensor, ...]], Tensor],
     images: Tensor,
     views: Literal[1, 6],
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Mean over views of the fused maps, turned back, and of the class logits.
 
     Args:
@@ -40,13 +40,16 @@ def mean_of_views(
         views: a key of `VIEWS`.
 
     Returns:
-        Fused maps B×C×H×W and logits B×C.
+        Fused maps B×C×H×W, logits B×C, and pooled features of the image as it is, B×D, if the network gives them.
     """
     fused = logits = torch.zeros((), device=images.device)
+    pooled = None
     for view in VIEWS[views]:
         seen = (images * view.brightness).clamp(0, 1)
         out = network(seen.flip(-1) if view.flipped else seen)
         maps = fuse(out.maps)
         fused = fused + (maps.flip(-1) if view.flipped else maps)
         logits = logits + out.logits.float()
-    return fused / len(VIEWS[views]), logits / len(VIEWS[views])
+        if view == VIEWS[1][0]:
+            pooled = out.pooled
+    return fused / len(VIEWS[views]), logits / len(VIEWS[views]), pooled

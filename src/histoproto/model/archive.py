@@ -16,12 +16,12 @@ from pathlib import Path
 
 from histoproto.errors import OutputError, RunError
 from histoproto.files import replace_atomically
-from histoproto.model.saving import CARD_FILE, WEIGHTS_FILE, ModelCard, load_model
+from histoproto.model.saving import CARD_FILE, FAMILIAR_FILE, WEIGHTS_FILE, ModelCard, load_model
 
 PAGE_FILE, LICENCE_FILE = "README.md", "LICENSE"
-MEMBERS = (WEIGHTS_FILE, CARD_FILE, PAGE_FILE, LICENCE_FILE)
+MEMBERS = (WEIGHTS_FILE, CARD_FILE, FAMILIAR_FILE, PAGE_FILE, LICENCE_FILE)
 NEEDED = (WEIGHTS_FILE, CARD_FILE)
-MOST_BYTES = {CARD_FILE: 16 * 2**20, PAGE_FILE: 16 * 2**20, LICENCE_FILE: 16 * 2**20, WEIGHTS_FILE: 64 * 2**30}
+MOST_BYTES = dict.fromkeys(MEMBERS, 16 * 2**20) | {WEIGHTS_FILE: 64 * 2**30}
 """Largest size of each member when unpacked."""
 
 
@@ -37,7 +37,7 @@ def write_archive(run: Path, archive: Path) -> Path:
     run = opened(run)
     _, card = load_model(run)
     with replace_atomically(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
-        for name in NEEDED:
+        for name in _files(card):
             file.write(run / name, name)
         file.writestr(PAGE_FILE, describe(card))
         file.writestr(LICENCE_FILE, licence_text())
@@ -49,10 +49,14 @@ def write_folder(run: Path, folder: Path) -> None:
     run = opened(run)
     _, card = load_model(run)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in NEEDED:
+    for name in _files(card):
         shutil.copyfile(run / name, folder / name)
     (folder / PAGE_FILE).write_text(describe(card), encoding="utf-8")
     (folder / LICENCE_FILE).write_text(licence_text(), encoding="utf-8")
+
+
+def _files(card: ModelCard) -> tuple[str, ...]:
+    return NEEDED if card.familiar is None else (*NEEDED, FAMILIAR_FILE)
 
 
 def opened(run: Path) -> Path:
@@ -124,11 +128,18 @@ Research software, not a medical device.
 - patches of {card.patch_size} px at {scale}
 - encoder `{card.model.encoder}`; licence of its weights: {card.encoder_licence}
 - thresholds calibrated on {card.calibrated_on}
+- chances of tissues: {_calibration(card)}
+- strangeness: {"images unlike the training patches are told" if card.familiar else "nothing is known"}
 
 ```
 histoproto segment MODEL SLIDES --out OUT     # MODEL: the zip, or the folder with these files
 ```
 """
+
+
+def _calibration(card: ModelCard) -> str:
+    found = card.temperature
+    return f"temperature {found.value:.2f}, fitted on {found.calibrated_on}" if found else "not calibrated"
 
 
 def licence_text() -> str:

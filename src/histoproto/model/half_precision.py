@@ -24,7 +24,7 @@ class HalfPrecision(Network):
         kind = half_type(x.device)
         with torch.autocast(x.device.type, kind, enabled=kind is not None):
             found = self.network.class_maps(x)
-        return ClassMaps(tuple(scale.float() for scale in found.maps), found.logits.float())
+        return ClassMaps(tuple(scale.float() for scale in found.maps), found.logits.float(), found.pooled)
 
 
 def half_type(device: torch.device) -> torch.dtype | None:

@@ -23,6 +23,8 @@ class ClassMaps(NamedTuple):
     """Class maps of scales 2, 3, 4, or of a single one: B×C×H_s×W_s, any real number."""
     logits: Tensor
     """Class logits of the image: B×C."""
+    pooled: Tensor | None = None
+    """Features of the encoder, mean over the image, B×D (`pool_features`); None where a network does not tell."""
 
 
 class Network(nn.Module):
@@ -57,11 +59,21 @@ class EncodedNetwork(Network):
 
     def class_maps(self, x: Tensor) -> ClassMaps:
         """See `Network.class_maps`."""
-        return self.head(self.features(x))
+        found = self.encoder(x)
+        return self.head(self.neck(found))._replace(pooled=pool_features(found))
 
     @abstractmethod
     def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Class maps and logits for inference, of `features`."""
+
+
+def pool_features(features: Sequence[Tensor]) -> Tensor:
+    """Mean over the image of an encoder's features, without the last scale: B×C_s×H_s×W_s per scale → B×D.
+
+    The last scale has learnt to show which tissue there is and little else: by it, an image of another organ looks like
+    any other (docs/decisions/doubt.md).
+    """
+    return torch.cat([scale.float().mean(dim=(2, 3)) for scale in features[:-1] or features], dim=1)
 
 
 @runtime_checkable

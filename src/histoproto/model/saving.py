@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from histoproto import plugins
 from histoproto.config import InferenceSettings, ModelSettings
-from histoproto.documents.ranges import Mpp, Probability, Side
+from histoproto.documents.ranges import Mpp, Positive, Probability, Side
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import RunError, WeightsError
 from histoproto.files import replace_atomically
@@ -27,8 +27,35 @@ from histoproto.version import __version__
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
 ENCODER_PREFIX = "encoder."
 """How the names of the encoder's weights begin."""
+FAMILIAR_FILE = "training-patches.safetensors"
+"""How the training patches look: their mean and spread, in half precision (`histoproto.inference.strangeness`)."""
 PROGRAM_FILE = "model.pt2"
 """A program of `torch.export`, in the place of weights in an exported model."""
+
+
+class Familiar(BaseModel):
+    """What a run knows of the look of its training patches, to say of images how unlike them they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Literal["training-patches.safetensors"] = "training-patches.safetensors"
+    sha256: str
+    """Of that file."""
+    limits: dict[str, Positive]
+    """By kind (`features`, `stain`, `sharpness`): the distance beyond which an image is strange."""
+    calibrated_on: str
+    """What the limits were fitted to."""
+
+
+class Temperature(BaseModel):
+    """By how much the chances of a map are softened, so that they are right as often as they say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: Positive
+    """Chances are the softmax of the maps divided by it; 1 leaves them as they are."""
+    calibrated_on: str
+    """What it was fitted to."""
 
 
 class ModelCard(BaseModel):
@@ -54,6 +81,10 @@ class ModelCard(BaseModel):
     """Per tissue: it counts as present in a patch from this probability, in [0, 1]."""
     calibrated_on: str
     """What the thresholds were fitted to."""
+    temperature: Temperature | None = None
+    """Of the chances of tissues at a place; None: they were never calibrated (runs of earlier versions)."""
+    familiar: Familiar | None = None
+    """How the training patches look; None: nothing is known, and no image is called strange."""
     checkpoint: str
     """Which weights these are, and how they were chosen."""
     normalisation: dict[str, list[float]]
@@ -104,6 +135,11 @@ def save_model(folder: Path, network: Network, card: ModelCard, with_encoder: bo
             state = {name: value for name, value in state.items() if not name.startswith(ENCODER_PREFIX)}
     with replace_atomically(folder / WEIGHTS_FILE, lasting=True) as temporary:
         save_file(state, temporary)
+    write_card(folder, card)
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write the card, which marks a run as finished."""
     with replace_atomically(folder / CARD_FILE, lasting=True) as temporary:
         temporary.write_text(card.model_dump_json(indent=2), encoding="utf-8")
 

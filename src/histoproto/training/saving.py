@@ -9,8 +9,10 @@ from histoproto.data.fingerprint import fingerprint
 from histoproto.methods.base import Method
 from histoproto.model.saving import ModelCard, save_model
 from histoproto.model.weights import read_state_dict
-from histoproto.training.calibration import calibrate_thresholds
+from histoproto.training.calibration import calibrate_temperature, calibrate_thresholds
 from histoproto.training.callbacks import Checkpoints
+from histoproto.training.familiar import know_patches
+from histoproto.training.looking_back import Seen, look_back
 from histoproto.training.material import Material
 from histoproto.training.module import TrainingModule
 
@@ -33,9 +35,17 @@ def save(
             by = f"mIoU on {len(material.folder.val)} validation patches with MASKS"
         chosen = f"step {checkpoints.best['step']:.0f}, score {checkpoints.best['score']:.4f}: the latest within one "
         chosen += f"standard error of the best late {by}"
-    thresholds = calibrate_thresholds(network, material.training.plain(), material.held_out)
-    card = make_card(method, material, settings, thresholds, chosen)
-    save_model(out, network, card, settings.training.with_encoder)
+    seen = look_back(network, material.training.plain(), material.held_out, settings.inference)
+    card = make_card(method, material, settings, calibrate_thresholds(seen), chosen)
+    save_model(out, network, know_more(out, card, seen), settings.training.with_encoder)
+
+
+def know_more(run: Path, card: ModelCard, seen: Seen) -> ModelCard:
+    """The card with what is known of doubt and of strangeness; what is kept of the training patches goes into `run`."""
+    temperature = calibrate_temperature(seen, card.thresholds, card.inference)
+    known = know_patches(seen)
+    familiar = known and known[0].save(run, known[1])
+    return card.model_copy(update={"temperature": temperature, "familiar": familiar})
 
 
 def make_card(
