@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.fakes import colour_card
 
+from fakes import colour_card
 from histoproto.config import InferenceSettings
 from histoproto.inference.doubt import doubt_of, temperature_of, tissue_chances
 from histoproto.inference.patches import Evidence

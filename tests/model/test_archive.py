@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from fakes import tiny_run
 from histoproto.cli.app import app
 from histoproto.errors import OutputError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
+from histoproto.inference.strangeness import Strangeness, fit_spread
 from histoproto.model import archive
 from histoproto.model.archive import MEMBERS, opened, unpack, write_archive
 from histoproto.model.publishing import push
+from histoproto.model.saving import FAMILIAR_FILE, load_model, write_card
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def run(tmp_path: Path) -> Path:
 def test_a_zip_gives_the_same_masks(run: Path, tmp_path: Path) -> None:
     file = write_archive(run, tmp_path / "model.zip")
     with zipfile.ZipFile(file) as content:
-        assert set(content.namelist()) == set(MEMBERS)
+        assert set(content.namelist()) == set(MEMBERS) - {FAMILIAR_FILE}
         page = content.read("README.md").decode()
     assert page.startswith("---\nlicense: other\n")
     assert "red, green, blue" in page
@@ -35,6 +38,18 @@ def test_a_zip_gives_the_same_masks(run: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.scores, other.scores)  # type: ignore[union-attr]
     again = write_archive(file, tmp_path / "again.zip")
     assert opened(again) != opened(file)
+
+
+def test_a_zip_carries_what_is_known_of_the_training_patches(run: Path, tmp_path: Path) -> None:
+    network, card = load_model(run)
+    width = network.class_maps(torch.zeros(1, 3, 64, 64)).pooled.shape[1]  # type: ignore[union-attr]
+    spreads = tuple(fit_spread(torch.randn(40, many)) for many in (width, 3, 1))
+    familiar = Strangeness(spreads, (2.0, 2.0, 2.0)).save(run, "a test")
+    write_card(run, card.model_copy(update={"familiar": familiar}))
+    file = write_archive(run, tmp_path / "model.zip")
+    with zipfile.ZipFile(file) as content:
+        assert set(content.namelist()) == set(MEMBERS)
+    assert Segmenter.load(file, "cpu").strangeness is not None
 
 
 def test_what_was_replaced_is_unpacked_again(run: Path, tmp_path: Path) -> None:
@@ -118,7 +133,7 @@ def test_pushing_sends_the_model_and_nothing_else(run: Path, monkeypatch: pytest
     done = CliRunner().invoke(app, ["export", str(run), "--push", "lab/tissue"], catch_exceptions=False)
     assert "pushed: https://hub/lab/tissue" in done.output
     assert FakeHub.made == ("lab/tissue", True)
-    assert set(FakeHub.files) == set(MEMBERS)
+    assert set(FakeHub.files) == set(MEMBERS) - {FAMILIAR_FILE}
     assert push(run, "lab/tissue", public=True)
     assert FakeHub.made == ("lab/tissue", False)
     monkeypatch.setattr(FakeHub, "error", ConnectionError("401 Unauthorized\nand more"))
