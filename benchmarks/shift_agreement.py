@@ -1,6 +1,6 @@
 """How much a map depends on where the windows happen to fall, and what it scores.
 
-    python benchmarks/shift_agreement.py RUN [RUN ...] --regions REGIONS [--shifts 32 16]
+    python benchmarks/shift_agreement.py RUN [RUN ...] --regions REGIONS [--shifts 32 16] [--overlaps 0.5 0.75]
     python benchmarks/shift_agreement.py --maps MAPS/A/tissue.ome.tif MAPS/B/tissue.ome.tif
 
 Regions (a folder with `img/`, `mask/` and `classes.yaml`) are predicted twice, the second time without their first rows
@@ -26,6 +26,7 @@ from histoproto.data.images import read_image
 from histoproto.data.masks import read_mask
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.evaluation.confusion import confusion_matrix, scores
+from histoproto.inference import large
 from histoproto.inference.segmenter import Segmentation, Segmenter
 from histoproto.inference.settings import change_settings
 
@@ -40,16 +41,19 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--regions", type=Path)
     parser.add_argument("--shifts", type=int, nargs="+", default=[32])
+    parser.add_argument("--overlaps", type=float, nargs="+", default=[large.OVERLAP], help="of neighbouring windows")
     parser.add_argument("--maps", type=Path, nargs="+", default=[])
     parser.add_argument("--tissues", type=int, default=3, help="of the maps, their number")
     parser.add_argument("--mpp", type=float, default=0.5, help="of the maps")
     arguments = parser.parse_args()
     if arguments.runs:
-        print("| run | " + " | ".join(f"agreement at {shift} px %" for shift in arguments.shifts) + " | mIoU % |")
-        print("|---|" + "---|" * (len(arguments.shifts) + 1))
+        columns = "".join(f" agreement at {shift} px % |" for shift in arguments.shifts)
+        print(f"| run | overlap |{columns} mIoU % |\n|---|---|" + "---|" * (len(arguments.shifts) + 1))
     for run in arguments.runs:
-        found = agreement(Segmenter.load(run), arguments.regions, arguments.shifts)
-        print(f"| {run} | " + " | ".join(f"{100 * value:.2f}" for value in found) + " |", flush=True)
+        for overlap in arguments.overlaps:
+            large.OVERLAP = overlap  # a user of `segment` has an option; whole images are always done with the default
+            found = agreement(Segmenter.load(run), arguments.regions, arguments.shifts)
+            print(f"| {run} | {overlap} |" + "".join(f" {100 * value:.2f} |" for value in found), flush=True)
     if arguments.maps:
         print("| map | on the most frequent of 64 lines | specks per mm² |\n|---|---|---|")
     for path in arguments.maps:

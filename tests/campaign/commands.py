@@ -42,6 +42,7 @@ CALLS = {
     "evaluate": Call(["run", "data"], ["run", "data"]),
     "predict": Call(["run", "images", "--out", "out"], ["run", "images"]),
     "segment": Call(["run", "slides/slide.tif", "--out", "out"], ["run", "slides"]),
+    "measure": Call(["segmented", "--out", "out.csv"], ["segmented"]),
     "compare": Call(["data", "--out", "comparison", "--table-only"], ["data", "comparison"]),
     "prototypes": Call(["run", "data", "--out", "out"], ["run", "data"]),
     "report": Call(["run", "data"], ["run", "data"]),

@@ -19,6 +19,7 @@ from histoproto.cli.encoders import encoders
 from histoproto.cli.evaluate import evaluate
 from histoproto.cli.export import export
 from histoproto.cli.features import features
+from histoproto.cli.measure import measure
 from histoproto.cli.predict import predict
 from histoproto.cli.prototypes import prototypes
 from histoproto.cli.report import report
@@ -65,6 +66,7 @@ for command in (
     evaluate,
     predict,
     segment,
+    measure,
     compare,
     prototypes,
     features,

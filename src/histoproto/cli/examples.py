@@ -41,6 +41,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "histoproto segment RUN slide.svs --out OUT",
         "histoproto segment RUN SLIDES slides.csv --out OUT --regions ANNOTATIONS --workers 2",
     ),
+    "measure": (
+        "histoproto measure MAPS --out measures.csv",
+        "histoproto measure MAPS --near lymphocytes:tumour:50 --regions HOTSPOTS --out near.csv",
+    ),
     "compare": (
         "histoproto compare DATA --out OUT --methods lpd,cam --second-stage lpd --seeds 3",
         "histoproto compare DATA --out OUT --row 'few: lpd model.prototypes=3'",

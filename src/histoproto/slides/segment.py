@@ -28,6 +28,9 @@ from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.room import check_room
 from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
+from histoproto.slides.measures.measurement import measure_map, wanted_of
+from histoproto.slides.measures.part import parts_of
+from histoproto.slides.measures.table import MEASURES_FILE, write_measures
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.outlines.sieve import clean
 from histoproto.slides.outlines.tracing import strip_rows
@@ -164,6 +167,9 @@ def _export(
     with ThreadPoolExecutor(1) as pool:  # the picture takes as long as all the rest
         picture = part / "overview.png"
         drawn = pool.submit(write_overview, picture, overview, raster, tissues, summary.mpp, summary.name, areas)
+        parts = parts_of(raster, regions, downsample)
+        measured = measure_map(raster, tissues.names, summary.mpp, parts, wanted_of(tissues.names))
+        write_measures(part / MEASURES_FILE, {summary.name: measured})
         write_ome_tiff(part / "tissue.ome.tif", raster, tissues, summary.mpp)
         write_geojson(
             part / ("tissue.geojson.gz" if options.gzip else "tissue.geojson"),

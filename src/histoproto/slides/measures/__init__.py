@@ -1,0 +1,1 @@
+"""What is measured from a label map beside areas: ratios, nearness, interfaces, connected regions."""
