@@ -94,10 +94,10 @@ def evaluate(
         labels=labels, background=score_background, views=views, crf=crf, fusion=fusion, find_background=background
     )
     protocols = [replace(find_protocol(name), **changes) for name in (PROTOCOLS if protocol == "all" else [protocol])]
-    if (per_group or allow_leak or split is not Part.TEST) if maps else mpp or model_mpp:
-        raise SettingError("--per-group, --split and --allow-leak are for patches; --mpp and --model-mpp for --maps")
+    if (per_group or split is not Part.TEST) if maps else mpp or model_mpp:
+        raise SettingError("--per-group and --split are for patches; --mpp and --model-mpp for --maps")
     if maps:
-        _evaluate_maps(run, data, protocols, mpp, model_mpp, distance, device)
+        _evaluate_maps(run, data, protocols, mpp, model_mpp, distance, device, allow_leak)
         return
     with progress_bars() as bar:
         tasks = {one.name: bar.add_task(one.name, total=None) for one in protocols}
@@ -128,6 +128,7 @@ def _evaluate_maps(
     model_mpp: float | None,
     distance: float,
     device: str,
+    allow_leak: bool,
 ) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -147,7 +148,10 @@ def _evaluate_maps(
                 distance,
                 device,
                 lambda done, total, task=task: bar.update(task, completed=done, total=total),  # type: ignore[misc]
+                allow_leak,
             )
+        for leak in result["data"].get("leaks", ()):
+            typer.echo(f"note: {leak}; these scores say nothing about new patients", err=True)
         names = list(result["pooled"]["tissues"])
         table = Table(
             title=f"{protocol.name}: maps of {escape(str(data))}, {result['data']['slides']} slides, scores in %"

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from histoproto.data.leaks import refuse_leaks
 from histoproto.data.masks import read_mask
 from histoproto.data.regions import find_regions, find_tissues
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import SettingError
 from histoproto.evaluation.boundary import boundary_counts, boundary_iou
 from histoproto.evaluation.confusion import Matrix, Treatment, confusion_matrix, mean_of_known, scores
+from histoproto.evaluation.learnt import learnt_images
 from histoproto.evaluation.patches import translate_tissues
 from histoproto.evaluation.protocols import Protocol
 from histoproto.evaluation.summary import plain
@@ -69,6 +71,7 @@ def evaluate_maps(
     distance_um: float = DISTANCE_UM,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
+    allow_leak: bool = False,
 ) -> dict[str, Any]:
     """Score the maps of whole images or slides and add the result to RUN/maps.json, under protocol and folder.
 
@@ -82,6 +85,7 @@ def evaluate_maps(
         distance_um: see `DISTANCE_UM`.
         device: see `Segmenter`.
         progress: called with maps done and maps in all.
+        allow_leak: go on, and record it, although the run was trained on patches of these images (`learnt_images`).
 
     Returns:
         `protocol`, `data`, `pooled` and, by name, `slides`: `miou`, `boundary_iou`, `pixel_accuracy`, `pixels`, and
@@ -90,7 +94,7 @@ def evaluate_maps(
     Raises:
         SettingError: oracle labels, or nobody knows the scale of the model.
         DataError, ImageError, TissueError: no images or no truth, files that cannot be read, tissues the model does not
-            know.
+            know, or images that were trained on.
     """
     protocol, options = protocol or Protocol(), options or SlideOptions()
     if protocol.labels != "predicted":
@@ -99,7 +103,18 @@ def evaluate_maps(
     settings = protocol.settings(segmenter.card.inference)
     scale, count = options.scale(segmenter.card), len(segmenter.tissues)
     reach = max(1, round(distance_um / scale))
-    openers = _regions(segmenter, data, scale, mpp) if (data / "img").is_dir() else _slides(segmenter, data, scale, mpp)
+    openers: dict[str, Callable[[], Any]]
+    files: dict[str, Path | None]
+    if (data / "img").is_dir():
+        openers, files = (
+            _regions(segmenter, data, scale, mpp),
+            {name: pair[0] for name, pair in find_regions(data).items()},
+        )
+    else:
+        openers = _slides(segmenter, data, scale, mpp)
+        files = dict.fromkeys(openers)
+    if leaks := learnt_images(run, files):
+        refuse_leaks(leaks, data, allow_leak, "--allow-leak")
     matrices: dict[str, Matrix] = {}
     outlines: dict[str, NDArray[np.int64]] = {}
     for name, opener in openers.items():
@@ -118,7 +133,7 @@ def evaluate_maps(
     result = {
         "protocol": asdict(protocol) | {"fusion": settings.fusion, "fusion_weights": list(settings.fusion_weights)},
         "maps": {"overlap": options.overlap, "min_area_um2": options.min_area_um2, "distance_um": distance_um},
-        "data": {"folder": str(data), "slides": len(openers), "mpp": scale},
+        "data": {"folder": str(data), "slides": len(openers), "mpp": scale, **({"leaks": leaks} if leaks else {})},
         "pooled": _summary(
             np.sum([*matrices.values()], axis=0), np.sum([*outlines.values()], axis=0), segmenter, protocol.background
         ),
