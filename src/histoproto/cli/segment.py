@@ -226,12 +226,9 @@ def _rehearse(
 def _print_areas(names: list[str], out: Path) -> None:
     from rich.table import Table
 
-    from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE, read_areas
+    from histoproto.slides.export.areas import BACKGROUND, read_areas
 
-    areas = {
-        name: [row for row in read_areas(out / name / "areas.csv") if row.region == WHOLE_SLIDE]
-        for name in names[:PRINTED]
-    }
+    areas = {name: read_areas(out / name / "areas.csv", regions=False) for name in names[:PRINTED]}
     tissues = list(dict.fromkeys(row.tissue for rows in areas.values() for row in rows if row.tissue != BACKGROUND))
     table = Table("slide", *(f"{tissue} mm²" for tissue in tissues))
     for name, rows in areas.items():

@@ -21,7 +21,8 @@ MEMORY = 2 << 30
 """Bytes that the values of a file may take in memory, as far as that can be told from its punctuation."""
 _COSTS = {b"[": 72, b"{": 232, b",": 32, b'"': 28}
 """Bytes of an empty list and a small table, a number and its place in a list, half of a short text, in CPython."""
-_HUGE_NUMBER = re.compile(rb"\d{300}|[eE]\+?\d{3}")
+_DIGITS = bytes(byte in b"0123456789" for byte in range(256))
+_EXPONENT = re.compile(rb"[eE]\+?\d{3}")
 
 
 def read_json(path: Path, most: int = 16 * MIB, unpack: bool = False, lenient: bool = False) -> Any:
@@ -51,7 +52,7 @@ def parse_json(content: bytes, source: str, lenient: bool = False) -> Any:
     if _depth(np.frombuffer(content.translate(None, _NO_BRACKETS), np.uint8)) > DEPTH:
         raise DocumentError(f"{source} is nested more than {DEPTH} levels deep")
     # Calling back for each number is slow, so it is done only where there is one that could be too large.
-    huge = _HUGE_NUMBER.search(content) is not None
+    huge = b"\1" * 300 in content.translate(_DIGITS) or _EXPONENT.search(content) is not None
     try:
         with collection_paused():
             value = json.loads(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,14 +34,20 @@ class Table:
     lines: list[int]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, most: int = MOST, wanted: Callable[[list[str]], bool] | None = None) -> Table:
     """A CSV file: comma, semicolon or tab, UTF-8 or with a byte-order mark. What `write_table` writes comes back.
+
+    Args:
+        path: of the file.
+        most: bytes it may have.
+        wanted: whether a row is kept, by its cells as they are written; of the others only the number of cells is
+            checked. None: all are.
 
     Raises:
         DocumentError: it cannot be read, is empty or too large, a column has no name or that of another, or a row has
             another number of cells than the header.
     """
-    text = read_text(path, MOST)
+    text = read_text(path, most)
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count), strict=True)
     header: list[str] = []
@@ -51,6 +57,8 @@ def read_table(path: Path) -> Table:
     try:
         for cells in reader:
             start, line = line, reader.line_num + 1
+            if wanted and len(cells) == len(header) and not wanted(cells):
+                continue
             row = [_plain(cell.strip()) for cell in cells]
             if not any(row):
                 continue

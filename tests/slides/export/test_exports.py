@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from histoproto.errors import OutputError, SettingError
+from histoproto.errors import DocumentError, OutputError, SettingError
 from histoproto.slides.export import (
+    AreaRow,
     ProbabilityWriter,
     read_areas,
     read_probabilities,
@@ -173,6 +174,19 @@ def test_areas_of_slide_and_regions(tmp_path: Path) -> None:
     for before, after in zip(rows, read_areas(tmp_path / "areas.csv"), strict=True):
         assert after[:3] == before[:3]
         assert after[3:] == pytest.approx(before[3:], abs=1e-3, nan_ok=True)
+    assert [row.region for row in read_areas(tmp_path / "areas.csv", regions=False)] == ["slide"] * 3
+
+
+def test_areas_of_the_slide_are_read_however_many_regions_there_are(tmp_path: Path, monkeypatch) -> None:
+    rows = [AreaRow(region, "tumour", 1, 100.0, 1.0) for region in ("slide", *(f"{n} cell" for n in range(50)))]
+    write_areas(tmp_path / "areas.csv", rows)
+    monkeypatch.setattr("histoproto.documents.tables.ROWS", 10)
+    assert read_areas(tmp_path / "areas.csv", regions=False) == rows[:1]
+    text = (tmp_path / "areas.csv").read_text()
+    for damaged in (text[:-20], text.splitlines()[0], text.replace("7 cell,tumour", "7 cell")):
+        (tmp_path / "areas.csv").write_text(damaged)
+        with pytest.raises(DocumentError, match=r"areas\.csv"):
+            read_areas(tmp_path / "areas.csv", regions=False)
 
 
 def test_areas_in_strips_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ from histoproto.tissue import TissueSet
 WHOLE_SLIDE = "slide"
 BACKGROUND = "background"
 HEADER = ("region", "tissue", "mm2", "percent", "pixels")
+MOST = 512 << 20
+"""Bytes of a table of areas: of about two million regions."""
 AT_ONCE = 1 << 20
 """Pixels that are counted at once; counting takes eight bytes for each."""
 
@@ -96,15 +98,22 @@ def write_areas(path: Path, rows: Sequence[AreaRow]) -> None:
     write_table(path, HEADER, cells)
 
 
-def read_areas(path: Path) -> list[AreaRow]:
+def read_areas(path: Path, regions: bool = True) -> list[AreaRow]:
     """Read what `write_areas` wrote.
+
+    Args:
+        path: of the file.
+        regions: also those of the regions, of which there may be hundreds of thousands. Without them, it is still
+            checked that the file is whole.
 
     Raises:
         DocumentError: it cannot be read, or is something else.
     """
-    table = read_table(path)
+    table = read_table(path, MOST, None if regions else lambda cells: cells[0] == WHOLE_SLIDE)
     if set(table.header) != set(HEADER):
         raise DocumentError(f"{path} is no table of areas: expected the columns {', '.join(HEADER)}")
+    if not table.rows:
+        raise DocumentError(f"{path} holds no areas")
     try:
         return [
             AreaRow(

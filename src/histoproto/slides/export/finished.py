@@ -32,7 +32,7 @@ class SlideRecord(BaseModel):
 
 
 class Finished(NamedTuple):
-    """A finished slide: its record and its areas."""
+    """A finished slide: its record, and its areas without those of the regions."""
 
     record: SlideRecord
     areas: list[AreaRow]
@@ -49,7 +49,7 @@ def read_finished(folder: Path) -> Finished:
     Raises:
         DocumentError: a file is missing, damaged, or not of a slide.
     """
-    return Finished(read_json_as(folder / RECORD_FILE, SlideRecord), read_areas(folder / AREAS_FILE))
+    return Finished(read_json_as(folder / RECORD_FILE, SlideRecord), read_areas(folder / AREAS_FILE, regions=False))
 
 
 def set_aside(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
 from histoproto.ledger import Ledger, own
 from histoproto.report.page import render
-from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE
+from histoproto.slides.export.areas import BACKGROUND
 from histoproto.slides.export.finished import RECORD_FILE, read_finished
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
 
@@ -124,14 +124,13 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
             picture = _data_uri(folder / THUMBNAIL_FILE)
         except (DocumentError, OSError):  # not of a slide, damaged, or removed just now
             continue
-        rows = [row for row in areas if row.region == WHOLE_SLIDE]
         colours |= {tissue.name: tissue.colour for tissue in record.tissues}
         slides.append(
             _Slide(
                 folder.name,
                 record.slide,
-                {row.tissue: row.mm2 for row in rows},
-                {row.tissue: row.percent for row in rows if not math.isnan(row.percent)},
+                {row.tissue: row.mm2 for row in areas},
+                {row.tissue: row.percent for row in areas if not math.isnan(row.percent)},
                 record.seconds,
                 record.windows,
                 picture,
