@@ -98,17 +98,31 @@ def test_what_is_assumed_of_images_is_told(images: Path, tmp_path: Path) -> None
 
 
 def test_what_would_not_fit_into_memory_is_refused_before_it_is_read(images: Path, tmp_path: Path) -> None:
-    Image.new("1", (13_300, 13_300)).save(images / "large.png")
+    Image.new("1", (17_000, 17_000)).save(images / "large.png")
     prediction = predict_files(segmenter(), [images], tmp_path / "out")
     assert len(prediction.done) == 3
     ((path, sentence),) = prediction.failed
     assert path.name == "large.png"
-    assert "13300 × 13300 pixels" in sentence
-    assert "histoproto segment" in sentence
+    assert "more than 178,956,970 pixels, too many to be read at once" in sentence
     (images / "large.png").unlink()
-    enlarged = predict_files(segmenter(mpp=0.01), [images], tmp_path / "enlarged", mpp=5.0)
+    enlarged = predict_files(segmenter(mpp=0.01), [images], tmp_path / "enlarged", mpp=10.0)
     assert not enlarged.done
-    assert "500 times as many a side" in enlarged.failed[0][1]
+    assert "1e+03 times as many a side" in enlarged.failed[0][1]
+
+
+def test_a_huge_image_is_done_in_strips(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.asarray(Image.open(images / "a.png").resize((640, 480)))).save(images / "large.png")
+    predict_files(segmenter(), [images / "large.png"], tmp_path / "whole")
+    for name in ("segmenter", "predict"):
+        monkeypatch.setattr(f"histoproto.inference.{name}.HUGE", 10_000)
+    monkeypatch.setattr("histoproto.inference.large.STRIP", 10_000)
+    monkeypatch.setattr("histoproto.inference.predict.OVERLAY_SIDE", 64)
+    prediction = predict_files(segmenter(), [images / "large.png"], tmp_path / "strips")
+    whole, strips = (read_mask(tmp_path / name / "mask" / "large.png", TISSUES) for name in ("whole", "strips"))
+    assert (whole == strips).mean() > 0.99
+    with Image.open(tmp_path / "strips" / "overlay" / "large.png") as overlay:
+        assert overlay.height < 120
+    assert "in strips" in prediction.notes[0][0]
 
 
 def test_mistakes_are_sentences(images: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from histoproto.inference import segmenter as module
 from histoproto.inference.inputs import in_chunks
 from histoproto.inference.overlay import blend_mask, overlay_picture
 from histoproto.inference.segmenter import Segmentation, Segmenter
+from histoproto.inference.windows import OVERLAP
 
 RED, GREEN, BLUE, GREY = (200, 20, 20), (20, 200, 20), (20, 20, 200), (60, 60, 60)
 PLAIN = InferenceSettings(background="none")
@@ -103,6 +104,35 @@ def test_large_images_go_through_windows(segmenter: Segmenter, shape: tuple[int,
     truth = np.broadcast_to(np.arange(shape[1]) * 3 // shape[1], shape)
     assert (result.labels == truth).mean() > 0.93
     assert (result.probabilities > 0.9).all()  # each tissue is in some window
+
+
+@pytest.mark.parametrize("background", ["none", "glass", "activation"])
+@pytest.mark.parametrize("fusion", ["raw", "minmax"])
+def test_strips_are_parts_of_the_whole(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, fusion: str, background: str
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (203, 141, 3), np.uint8)
+    image[:90] = picture(90, 141, RED, GREEN, (240, 240, 240))
+    settings = InferenceSettings(background=background, fusion=fusion)  # type: ignore[arg-type]
+    whole = one(segmenter.segment(image, settings=settings))
+    monkeypatch.setattr("histoproto.inference.segmenter.HUGE", 1000)
+    monkeypatch.setattr("histoproto.inference.segmenter.HUGE_OVERLAP", OVERLAP)
+    monkeypatch.setattr("histoproto.inference.large.STRIP", 16 * 141)
+    monkeypatch.setattr("histoproto.inference.background.STRIP_PIXELS", 10 * 141)
+    strips = one(segmenter.segment(image, settings=settings))
+    assert (whole.labels == strips.labels).mean() > 0.999
+    assert whole.probabilities == pytest.approx(strips.probabilities, abs=1e-5)
+    assert strips.scores.shape == (3, 0, 0)
+    small = Segmenter(ColourNetwork(), colour_card(mpp=1.0), device="cpu")  # type: ignore[arg-type]
+    assert one(small.segment(image, mpp=2.0, settings=settings)).labels.shape == (203, 141)
+
+
+def test_the_crf_in_strips(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(400, 100, RED, GREEN, BLUE)
+    monkeypatch.setattr("histoproto.inference.segmenter.HUGE", 1000)
+    monkeypatch.setattr("histoproto.inference.large.STRIP", 64 * 100)
+    labels = one(segmenter.segment(image, settings=InferenceSettings(background="none", crf=True))).labels
+    assert (labels == np.broadcast_to(np.arange(100) * 3 // 100, (400, 100))).mean() > 0.93
 
 
 def test_windows_are_gated_one_by_one() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fakes import TISSUES, ColourNetwork, colour_card, tiny_run
 from histoproto.config import InferenceSettings, ModelSettings
-from histoproto.errors import DocumentError, WeightsError
+from histoproto.errors import DocumentError, HistoProtoError, WeightsError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.network import ClassMaps, PrototypeNetwork
 from histoproto.model.saving import load_card, load_model, save_model
@@ -98,14 +98,34 @@ for read, path in ((load_card, Path(sys.argv[1])), (read_state_dict, Path(sys.ar
 """
 
 
-def test_what_may_not_be_read_is_named_so(tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_named_so() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest shuts the folder of all its tests to others when it starts
+        Path(name).chmod(0o755)
+        run = tiny_run(Path(name) / "run")
+        for file in ("model.json", "model.safetensors"):
+            (run / file).chmod(0)
+        done = subprocess.run([sys.executable, "-c", AS_NOBODY, run], capture_output=True, text=True, check=True)
+        card, weights = done.stdout.splitlines()
+        assert card == f"{run / 'model.json'} cannot be read: Permission denied"
+        assert weights == f"{run / 'model.safetensors'} cannot be read: Permission denied"
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_is_built(tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "run")
-    for name in ("model.json", "model.safetensors"):
-        (run / name).chmod(0)
-    for folder in run.parents:
-        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(tempfile.gettempdir()):
-            folder.chmod(folder.stat().st_mode | 0o555)
-    done = subprocess.run([sys.executable, "-c", AS_NOBODY, run], capture_output=True, text=True, check=True)
-    card, weights = done.stdout.splitlines()
-    assert card == f"{run / 'model.json'} cannot be read: Permission denied"
-    assert weights == f"{run / 'model.safetensors'} cannot be read: Permission denied"
+    card = json.loads((run / "model.json").read_text())
+    giant = {"library": "timm", "architecture": "vit_giant_patch14_dinov2", "maps": "tokens", "depths": [1, 2, 3]}
+    blueprints = {
+        "does not fit model.json": giant | {"arguments": {"embed_dim": 98304, "depth": 200, "num_heads": 96}},
+        "depth is larger than that of any encoder": giant | {"arguments": {"depth": 10**9}},
+        "depths is larger than": giant | {"arguments": {"depths": [1] * 10**5}},
+    }
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for why, blueprint in blueprints.items():
+        (run / "model.json").write_text(json.dumps(card | {"model": card["model"] | {"blueprint": blueprint}}))
+        with pytest.raises(HistoProtoError, match=why):
+            load_model(run)
+    for more in ({"prototypes": 1000, "dimension": 16384}, {"encoder": "vit_giant_patch14_dinov2", "blueprint": None}):
+        (run / "model.json").write_text(json.dumps(card | {"model": card["model"] | more}))
+        with pytest.raises(WeightsError, match=r"does not fit model\.json"):
+            load_model(run)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB

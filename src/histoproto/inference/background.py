@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ Background = Literal["none", "activation", "glass"]
 GLASS_BRIGHTNESS = 205.0
 GLASS_SMOOTHING = 1.0
 ACTIVATION_POWER = 10
+STRIP_PIXELS = 2**22
 
 
 def glass_mask(
@@ -38,6 +40,16 @@ def glass_mask(
     red, green, blue = np.moveaxis(image, -1, 0)
     darkest = np.minimum(np.minimum(red, green), blue).astype(np.float32)  # much quicker than image.min(axis=-1)
     return np.asarray(ndimage.gaussian_filter(darkest, smoothing, axes=(-2, -1)) >= brightness)
+
+
+def glass_in_strips(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """`glass_mask` of an H×W×3 image of any size, in the memory of some of its rows."""
+    found = np.empty(image.shape[:2], dtype=np.bool_)
+    step, margin = max(1, STRIP_PIXELS // image.shape[1]), ceil(4 * GLASS_SMOOTHING)  # where the Gaussian ends
+    for top in range(0, len(image), step):
+        start = max(0, top - margin)
+        found[top : top + step] = glass_mask(image[start : top + step + margin])[top - start :][:step]
+    return found
 
 
 def without_glass(labels: Tensor, images: Tensor) -> Tensor:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
-from histoproto.inference.background import glass_mask
+from histoproto.inference.background import glass_in_strips
 from histoproto.inference.crf import dense_crf
 from histoproto.inference.fusion import Ranges, upsample_maps
 from histoproto.inference.patches import Evidence, PatchMaps, add_ranges, as_batch, gated, patch_evidence
@@ -20,7 +21,15 @@ from histoproto.model.network import Network
 
 BATCH = 16
 """Windows that go through the network together."""
+HUGE = 2**25
+"""Pixels of an image above which its maps are not held at full resolution, which takes some 80 bytes a pixel."""
+HUGE_OVERLAP = 0.5
+"""Of the windows of such images: there are a quarter as many as usually."""
+STRIP = 2**21
+"""Pixels that are decided on at once there."""
 CRF_BATCH = 4
+HALO_WITH_CRF = 16
+"""Cells."""
 
 
 def windowed_maps(
@@ -50,11 +59,56 @@ def windowed_maps(
         For a batch of one; presence goes by place.
     """
     height, width = image.shape[:2]
+    evidence = blended_evidence(network, image, patch_size, settings, thresholds, labels, overlap)
+    size = tuple(CELL * side for side in evidence.maps.shape[-2:])
+    maps, logits = (upsample_maps(each, size)[..., :height, :width] for each in (evidence.maps, evidence.logits))
+    return gated(Evidence(maps, logits), settings, thresholds.cpu(), None if labels is None else labels.cpu())
+
+
+def strips_of_maps(
+    evidence: Evidence, height: int, width: int, settings: InferenceSettings, thresholds: Tensor, labels: Tensor | None
+) -> Iterator[tuple[PatchMaps, slice, slice]]:
+    """The maps of an image from top to bottom, where they are too large to be held as a whole.
+
+    Args:
+        evidence: as `blended_evidence` gives it.
+        height, width: of the image.
+        settings, thresholds, labels: see `gated`; on the CPU.
+
+    Yields:
+        The maps of some rows; which rows of the image they are; and which of these are this strip's alone: what is
+        decided may depend on a cell beside it, with the CRF on half a window.
+    """
+    rows, step = evidence.maps.shape[-2], max(1, STRIP // width // CELL)
+    halo = HALO_WITH_CRF if settings.crf else 1
+    for first in range(0, rows, step):
+        top, bottom = max(0, first - halo), min(rows, first + step + halo)
+        part = [
+            F.interpolate(each[..., top:bottom, :], scale_factor=CELL, mode="bilinear", align_corners=False)
+            for each in evidence
+        ]
+        start, end = top * CELL, min(height, bottom * CELL)
+        maps, logits = (each[..., : end - start, :width] for each in part)
+        core = slice(first * CELL - start, min(height, (first + step) * CELL) - start)
+        yield gated(Evidence(maps, logits), settings, thresholds, labels), slice(start, end), core
+
+
+def blended_evidence(
+    network: Network,
+    image: NDArray[np.uint8],
+    patch_size: int,
+    settings: InferenceSettings,
+    thresholds: Tensor,
+    labels: Tensor | None = None,
+    overlap: float = OVERLAP,
+) -> Evidence:
+    """What the windows of an image say of each of its cells, see `windowed_maps`; on the CPU."""
+    height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % CELL), (0, -width % CELL), (0, 0)), mode="reflect")
     size = -(-patch_size // CELL)
     rows, columns = (side // CELL for side in padded.shape[:2])
     cells = window_grid(rows, columns, size, max(1, round(size * (1 - overlap))))
-    glass = glass_mask(padded)
+    glass = glass_in_strips(padded)
     ranges: Ranges | None = None
 
     def cut(batch: Sequence[Window]) -> tuple[Tensor, Tensor]:
@@ -71,12 +125,7 @@ def windowed_maps(
             pixels, _ = cut(cells[start : start + BATCH])
             named = None if labels is None else labels.expand(len(pixels), -1)
             ranges = add_ranges(ranges, network, pixels, thresholds, named)
-    evidence = place_evidence(blend(predict, cells, BATCH)[None], len(thresholds))
-    maps, logits = (
-        upsample_maps(each, (rows * CELL, columns * CELL))[..., :height, :width]
-        for each in (evidence.maps, evidence.logits)
-    )
-    return gated(Evidence(maps, logits), settings, thresholds.cpu(), None if labels is None else labels.cpu())
+    return place_evidence(blend(predict, cells, BATCH)[None], len(thresholds))
 
 
 def windowed_crf(pixels: Tensor, chances: Tensor, windows: Sequence[Window], device: torch.device) -> Tensor:

@@ -16,14 +16,23 @@ from histoproto.errors import DataError, ImageError, OutputError, SettingError
 from histoproto.files import sweep_partial
 from histoproto.inference.areas import tissue_areas
 from histoproto.inference.inputs import Pixels, in_chunks
+from histoproto.inference.large import HUGE
 from histoproto.inference.overlay import overlay_picture
+from histoproto.inference.resampling import resample_image, resample_labels
 from histoproto.inference.segmenter import Segmentation, Segmenter
 from histoproto.ledger import Ledger
 from histoproto.lock import folder_lock
+from histoproto.tissue import TissueSet
 
 AREAS_FILE = "areas.csv"
-LARGEST = 2**26
-"""Pixels of an image at the scale of the model; its maps, mask and overlay are held in memory, 30 bytes a pixel."""
+LARGEST = 2**28
+"""Pixels of an image, at the scale of the model too; some ten bytes of each are held in memory."""
+OVERLAY_SIDE = 4096
+"""Of the overlay of an image whose maps are not held."""
+
+_HUGE_NOTE = (
+    "it is done in strips, with windows that overlap by half, as it is so large; its overlay is shrunk, its mask is not"
+)
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,8 @@ def _predict(
                 _check_size(path, factor)
                 picture = read_picture(path)
                 notes.update(picture.notes)
+                if _is_huge(picture.pixels.shape, factor):
+                    notes.update([_HUGE_NOTE])
                 yield path, picture.pixels
             except ImageError as error:
                 failed.append((path, str(error)))
@@ -133,7 +144,7 @@ def _predict(
             with ledger.writing(mask):
                 write_mask(mask, result.labels, segmenter.tissues)
             with ledger.writing(overlay):
-                write_image(overlay, overlay_picture(image, result.labels, segmenter.tissues))
+                write_image(overlay, _overlay(image, result.labels, segmenter.tissues))
             rows.append([str(path), *_area_cells(result, mpp)])
             if progress:
                 progress(len(rows) + len(failed), len(images))
@@ -166,15 +177,28 @@ def _check_size(path: Path, factor: float) -> None:
     """Refuse, before it is read, what would not fit into memory.
 
     Raises:
-        ImageError: more than 67 million pixels, as they are or with `factor` times as many a side.
+        ImageError: more than 268 million pixels, as they are or with `factor` times as many a side.
     """
     height, width = image_size(path)
     if height * width * max(1.0, factor) ** 2 > LARGEST:
         scale = f", and {factor:.3g} times as many a side at the scale of the model" if factor > 1 else ""
         raise ImageError(
             f"{path} has {width} × {height} pixels{scale}, more than the {LARGEST:,} that are held in memory at once; "
-            "`histoproto segment` does such pictures in strips"
+            "cut it into smaller images, or give it to `histoproto segment` as a tiled TIFF"
         )
+
+
+def _is_huge(shape: tuple[int, ...], factor: float = 1.0) -> bool:
+    """Whether an image is done in strips, and its overlay is shrunk."""
+    return shape[0] * shape[1] * max(1.0, factor) ** 2 > HUGE
+
+
+def _overlay(image: Pixels, labels: Pixels, tissues: TissueSet) -> Pixels:
+    if _is_huge(image.shape):
+        shrink = OVERLAY_SIDE / max(labels.shape)
+        size = (max(1, round(labels.shape[0] * shrink)), max(1, round(labels.shape[1] * shrink)))
+        image, labels = resample_image(image, size), resample_labels(labels, size)
+    return overlay_picture(image, labels, tissues)
 
 
 def labels_in_names(images: Sequence[Path], segmenter: Segmenter) -> dict[Path, tuple[int, ...]]:

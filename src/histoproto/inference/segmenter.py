@@ -20,9 +20,16 @@ from histoproto.inference.background import glass_mask, label_probabilities
 from histoproto.inference.crf import dense_crf
 from histoproto.inference.gating import strongest
 from histoproto.inference.inputs import ImageLike, Pixels, as_image, best_batch, check_labels, list_inputs, pick_device
-from histoproto.inference.large import windowed_crf, windowed_maps
+from histoproto.inference.large import (
+    HUGE,
+    HUGE_OVERLAP,
+    blended_evidence,
+    strips_of_maps,
+    windowed_crf,
+    windowed_maps,
+)
 from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
-from histoproto.inference.patches import as_batch, patch_maps
+from histoproto.inference.patches import PatchMaps, as_batch, patch_maps
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
 from histoproto.inference.strangeness import Strangeness, load_strangeness
 from histoproto.inference.windows import OVERLAP, window_grid
@@ -48,7 +55,8 @@ class Segmentation:
     labels: Pixels
     """H×W label map: 0 … C − 1 tissue, C background."""
     scores: NDArray[np.float32]
-    """Fused and gated maps, C×H×W, before background, CRF and the choice of the highest."""
+    """Fused and gated maps, C×H×W, before background, CRF and the choice of the highest; C×0×0 of an image of more than
+    33 million pixels, whose maps are not held."""
     probabilities: NDArray[np.float32]
     """Image-level probability of each tissue, C (in windows: the highest of any place)."""
     tissues: TissueSet
@@ -183,22 +191,46 @@ class Segmenter:
     ) -> Iterator[Segmentation]:
         images, rows, sizes = zip(*queue, strict=True)
         labels = None if rows[0] is None else torch.from_numpy(np.stack(rows)).to(self.device)
-        for result, size in zip(self._segment(np.stack(images), settings, labels), sizes, strict=True):
+        stacked = images[0][None] if images[0].size > 3 * HUGE else np.stack(images)
+        for result, size in zip(self._segment(stacked, settings, labels), sizes, strict=True):
             if result.labels.shape != size:
-                labels_there, scores_there = resample_labels(result.labels, size), resample_scores(result.scores, size)
-                result = replace(result, labels=labels_there, scores=scores_there)
+                scores = resample_scores(result.scores, size) if result.scores.size else result.scores
+                result = replace(result, labels=resample_labels(result.labels, size), scores=scores)
             yield result
 
     @torch.inference_mode()
     def _segment(self, images: Pixels, settings: InferenceSettings, labels: Tensor | None) -> list[Segmentation]:
         """Images of one size, B×H×W×3, at the scale of the model; only one of them if they are large."""
-        height, width = images.shape[1:3]
         windowed = self._large(images[0])
+        if windowed and images[0].size > 3 * HUGE:
+            return [self._segment_in_strips(images[0], settings, labels)]
         if windowed:
             size = self.card.patch_size
             maps = windowed_maps(self.network, images[0], size, settings, self.thresholds, labels, self.overlap)
         else:
             maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
+        masks = self._decide(maps, images, settings, windowed)
+        scores = maps.scores.float().cpu().numpy()
+        found = maps.probabilities.float().cpu()
+        probabilities = (found.amax(dim=(2, 3)) if windowed else found).numpy()
+        return [Segmentation(*each, self.tissues) for each in zip(masks, scores, probabilities, strict=True)]
+
+    def _segment_in_strips(self, image: Pixels, settings: InferenceSettings, labels: Tensor | None) -> Segmentation:
+        """An image whose maps would not fit into memory, H×W×3."""
+        height, width = image.shape[:2]
+        size, overlap = self.card.patch_size, min(self.overlap, HUGE_OVERLAP)
+        evidence = blended_evidence(self.network, image, size, settings, self.thresholds, labels, overlap)
+        named, thresholds = None if labels is None else labels.cpu(), self.thresholds.cpu()
+        decided = np.empty((height, width), dtype=np.uint8)
+        for maps, rows, core in strips_of_maps(evidence, height, width, settings, thresholds, named):
+            found = self._decide(maps, image[rows][None].copy(), settings, windowed=True)[0]
+            decided[rows][core] = found[core]
+        probabilities = evidence.logits.sigmoid().amax(dim=(2, 3))[0].numpy()
+        return Segmentation(decided, np.empty((len(self.tissues), 0, 0), np.float32), probabilities, self.tissues)
+
+    def _decide(self, maps: PatchMaps, images: Pixels, settings: InferenceSettings, windowed: bool) -> Pixels:
+        """The labels of images, B×H×W×3, from their maps."""
+        height, width = images.shape[1:3]
         if settings.fusion == "raw" and maps.foreground is None and not settings.crf:
             chances = maps.scores  # a softmax would not change which is the highest
         else:
@@ -215,10 +247,7 @@ class Segmenter:
         decided = strongest(chances)
         if maps.foreground is None:  # nothing is allowed, so nothing is there
             decided[~maps.present.any(dim=1)] = self.tissues.background_index
-        masks = decided.cpu().numpy()
+        masks: Pixels = decided.cpu().numpy()
         if settings.background == "glass":
             masks[glass_mask(images)] = self.tissues.background_index
-        scores = maps.scores.float().cpu().numpy()
-        found = maps.probabilities.float().cpu()
-        probabilities = (found.amax(dim=(2, 3)) if windowed else found).numpy()
-        return [Segmentation(*each, self.tissues) for each in zip(masks, scores, probabilities, strict=True)]
+        return masks

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 Triple = tuple[float, float, float]
+MOST_LAYERS, LARGEST_SIDE = 1000, 1_000_000
+_LAYERS = re.compile("depth|layers|blocks|stages")
 
 
 class Blueprint(BaseModel):
@@ -30,6 +33,17 @@ class Blueprint(BaseModel):
     """Normalisation of RGB in [0, 1]; None: as timm has it for the architecture."""
     licence: str = ""
     """Of the weights it was drawn up for."""
+
+    @field_validator("arguments")
+    @classmethod
+    def _bounded(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what would take hours to build: each layer is made one by one."""
+        for name, value in arguments.items():
+            numbers = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, int)]
+            most = MOST_LAYERS if _LAYERS.search(name) else LARGEST_SIDE
+            if len(numbers) > MOST_LAYERS or sum(map(abs, numbers)) > most:
+                raise ValueError(f"{name} is larger than that of any encoder")
+        return arguments
 
 
 def three_depths(blocks: int) -> tuple[int, int, int]:

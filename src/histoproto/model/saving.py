@@ -14,10 +14,11 @@ from histoproto import plugins
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.documents.ranges import Mpp, Positive, Probability, Side
 from histoproto.documents.shapes import read_json_as
-from histoproto.errors import RunError, WeightsError
+from histoproto.errors import RunError
 from histoproto.files import replace_atomically
 from histoproto.model.blueprint import Blueprint
 from histoproto.model.encoder import Encoder
+from histoproto.model.fit import ENCODER_PREFIX, refuse_misfit
 from histoproto.model.network import Network, build_network
 from histoproto.model.origin import WeightsReference
 from histoproto.model.weights import OFFLINE_ENCODER, read_state_dict, require_finite
@@ -25,8 +26,6 @@ from histoproto.tissue import TissueSet
 from histoproto.version import __version__
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
-ENCODER_PREFIX = "encoder."
-"""How the names of the encoder's weights begin."""
 FAMILIAR_FILE = "training-patches.safetensors"
 """How the training patches look: their mean and spread, in half precision (`histoproto.inference.strangeness`)."""
 PROGRAM_FILE = "model.pt2"
@@ -165,31 +164,17 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
         WeightsError: the weights cannot be read or do not fit the card.
     """
     card = load_card(folder)
-    _refuse_more_prototypes_than_weights(card, folder / WEIGHTS_FILE)
     elsewhere = card.encoder_weights
-    weights = str(elsewhere.find(folder)) if elsewhere else None
-    built = card.model.model_copy(update={"weights": weights, "blueprint": _blueprint_of(card)})
+    weights = elsewhere.find(folder) if elsewhere else None
+    built = card.model.model_copy(update={"weights": weights and str(weights), "blueprint": _blueprint_of(card)})
+    refuse_misfit(built, len(card.tissues), folder / WEIGHTS_FILE, weights)
     network = build_network(built, len(card.tissues))
-    state, own = read_state_dict(folder / WEIGHTS_FILE), network.state_dict()
+    state = read_state_dict(folder / WEIGHTS_FILE)
     if elsewhere:
-        state |= {name: value for name, value in own.items() if name.startswith(ENCODER_PREFIX)}
-    found, expected = ({name: value.shape for name, value in each.items()} for each in (state, own))
-    if wrong := [name for name in {**expected, **found} if found.get(name) != expected.get(name)]:
-        raise WeightsError(
-            f"{folder / WEIGHTS_FILE} does not fit {CARD_FILE}: {len(wrong)} tensors are missing, unknown or of "
-            f"another shape (the first is {wrong[0]}); it is of another model or of an earlier version, so train again"
-        )
+        state |= {name: value for name, value in network.state_dict().items() if name.startswith(ENCODER_PREFIX)}
     require_finite(state, _learnt(network), str(folder / WEIGHTS_FILE))
     network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last), card
-
-
-def _refuse_more_prototypes_than_weights(card: ModelCard, weights: Path) -> None:
-    """Before they are built: a card of a few lines can name more than any memory holds."""
-    if card.model.architecture.startswith("prototypes") and weights.is_file():
-        numbers = len(card.tissues) * card.model.prototypes * card.model.dimension
-        if 2 * numbers > weights.stat().st_size:
-            raise WeightsError(f"{weights} does not fit {CARD_FILE}: it is too small for the prototypes named there")
 
 
 def _learnt(network: Network) -> set[str]:
