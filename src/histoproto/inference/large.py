@@ -85,7 +85,7 @@ def strips_of_maps(
         top, bottom = max(0, first - halo), min(rows, first + step + halo)
         part = [
             F.interpolate(each[..., top:bottom, :], scale_factor=CELL, mode="bilinear", align_corners=False)
-            for each in evidence
+            for each in (evidence.maps, evidence.logits)
         ]
         start, end = top * CELL, min(height, bottom * CELL)
         maps, logits = (each[..., : end - start, :width] for each in part)
