@@ -60,7 +60,8 @@ def windowed_maps(
     """
     height, width = image.shape[:2]
     evidence = blended_evidence(network, image, patch_size, settings, thresholds, labels, overlap)
-    size = tuple(CELL * side for side in evidence.maps.shape[-2:])
+    rows, columns = evidence.maps.shape[-2:]
+    size = (rows * CELL, columns * CELL)
     maps, logits = (upsample_maps(each, size)[..., :height, :width] for each in (evidence.maps, evidence.logits))
     return gated(Evidence(maps, logits), settings, thresholds.cpu(), None if labels is None else labels.cpu())
 
