@@ -34,20 +34,42 @@ from histoproto.features.stored import use_stored_features
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.saving import load_model
 from histoproto.studio import queue
-from histoproto.studio.learning import learn, model_folder
+from histoproto.studio.learning import learn
 from histoproto.studio.project import Project, ProjectSettings, link
 from histoproto.studio.queue import Known, Suggestion
 from histoproto.studio.records import SlideRow
+from histoproto.studio.rounds import model_folder
 from histoproto.studio.session import Session
+from histoproto.studio.space import Clusters
 
 Chances = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+COLOURS = ("#0072b2", "#888888", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 AT = (25, 50, 100, 200, 400)
 """Labels after which the model is scored."""
-ROUNDS = (12, 25, 37, 50, 75, 100, 150, 200, 300, 400)
+ROUNDS = (25, 37, 50, 75, 100, 150, 200, 300, 400)
 """Labels after which a round is learnt; the studio does so after every ten, so that its queue knows more than here."""
 COLUMNS = ("data", "rule", "seed", "labels", "checks", "miou", "seconds")
+
+
+def strata(known: Known, clusters: Clusters, done: Mask, nearest: Chances) -> Suggestion:
+    """Of the cluster that lacks most labels for its share of the tissue, the open tile nearest to its middle."""
+    cluster = clusters.of_tile
+    size = np.bincount(cluster[cluster >= 0], minlength=clusters.count)
+    labels = np.bincount(cluster[done & (cluster >= 0)], minlength=clusters.count)
+    lack = size / size.sum() * (labels.sum() + 1) - labels
+    return pick(known, done, lack[cluster] - 1e-3 * np.minimum(clusters.distance, 1e3))
+
+
+def strata_later(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """The same once there is a model."""
+    return strata(known, known.space.clusters(known.checks, 0), done, nearest)
+
+
+def mixed(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """In turn: strata, and the queue's choice by doubt and distance."""
+    return (strata_later if int(done.sum()) % 2 else DOUBTFUL)(known, chances, done, nearest)
 
 
 def margin(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
@@ -55,39 +77,31 @@ def margin(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Sugg
     return pick(known, done, 1 - 2 * np.abs(chances - 0.5).min(axis=1))
 
 
-def typical(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
-    """Typical tiles of clusters, for ever."""
-    return queue._typical(known, known.space.clusters(known.checks, 0), done, nearest)
-
-
-def rare(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
-    """Doubt about each tissue, the more the fewer tiles with it there are, times distance."""
-    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
-    few = np.minimum(ticks.sum(axis=0), (1 - ticks).sum(axis=0))
-    weight = np.sqrt(few.min() / few)
-    novelty = (1 - nearest) / max(float((1 - nearest).max()), 1e-6)
-    doubt = (1 - 2 * np.abs(chances - 0.5)) * weight
-    return pick(known, done, (0.25 + doubt.max(axis=1)) * (0.25 + novelty))
-
-
 def seek(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
-    """In turn: the queue's own choice, and a tile that likely has the tissue with the fewest ticks, times distance."""
+    """In turn: strata, and a tile that likely has the tissue with the fewest ticks, times distance."""
     if int(done.sum()) % 2:
-        return OWN(known, chances, done, nearest)
+        return strata_later(known, chances, done, nearest)
     ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
     novelty = (1 - nearest) / max(float((1 - nearest).max()), 1e-6)
     return pick(known, done, chances[:, int(ticks.sum(axis=0).argmin())] * (0.25 + novelty))
 
 
-def pick(known: Known, done: Mask, score: Chances) -> Suggestion:
+def pick(known: Known, done: Mask, score: NDArray[np.floating]) -> Suggestion:
     """The open tile with the highest score."""
     open_ = np.flatnonzero(~known.checks & ~done)
     return Suggestion(int(open_[np.argmax(score[open_])]), "unsure", "")
 
 
-OWN = queue._doubtful
-RULES = {"queue": OWN, "random": None, "margin": margin, "typical": typical, "rare": rare, "seek": seek}
-"""What replaces the queue's choice once there are a few labels of each tissue; all but `random` begin alike."""
+TYPICAL, DOUBTFUL = queue._typical, queue._doubtful
+RULES = {
+    "queue": (TYPICAL, DOUBTFUL),
+    "random": (TYPICAL, DOUBTFUL),
+    "strata": (strata, strata_later),
+    "mixed": (strata, mixed),
+    "seek": (strata, seek),
+    "margin": (TYPICAL, margin),
+}
+"""What the queue does first, and once there are a few labels of each tissue; of `random` nothing is asked."""
 
 
 def main() -> None:
@@ -130,7 +144,7 @@ def curve(name: str, data: Path, rule: str, seed: int, out: Path) -> None:
     test = open_data(data)
     shuffled = np.random.default_rng(seed).permutation(list(truth)).tolist()
     given, rows = 0, []
-    queue._doubtful = RULES[rule] or OWN
+    queue._typical, queue._doubtful = RULES[rule]
     for stop in ROUNDS:
         started = time.monotonic()
         while given < min(stop, len(truth)):

@@ -38,3 +38,9 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "maps" / "s" / "areas.csv").is_file()
     assert check_data(tmp_path / "lung-labels").problems == ()
     assert names["session"].round == 1
+    listed = [len(list((tmp_path / "lung-labels" / part).iterdir())) for part in ("tiles", "checks")]
+    assert sum(listed) == 40
+    assert listed[1] >= 6  # one in five was asked for
+    assert not {path.name for path in (tmp_path / "lung-labels" / "tiles").iterdir()} & {
+        path.name for path in (tmp_path / "lung-labels" / "checks").iterdir()
+    }

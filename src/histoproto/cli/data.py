@@ -214,7 +214,7 @@ def export_project(
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of a project of the studio.")],
     out: Annotated[Path, typer.Option("--out", metavar="OUT", help="New data folder.")],
 ) -> None:
-    """Write the labelled tiles of a studio's project as a data folder; random checks become its test part."""
+    """Write the labelled tiles of a studio's project as a data folder; those of random checks beside it, in checks/."""
     from histoproto.studio.project import Project
 
     count = Project.open(project).export_labels(out, checks=True)

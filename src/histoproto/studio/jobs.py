@@ -19,8 +19,8 @@ import psutil
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import HistoProtoError, SettingError
 from histoproto.files import replace_atomically
-from histoproto.studio.learning import model_folder
 from histoproto.studio.project import Project
+from histoproto.studio.rounds import model_folder
 
 _WATCH = """
 import signal, subprocess, sys
@@ -68,7 +68,7 @@ class Jobs:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         if kind == "train":
             data = self.project.folder / "exports" / stamp
-            self.project.export_labels(data, checks=True)
+            self.project.export_labels(data)
             arguments = ["train", str(data), "--out", str(self.project.folder / "models" / stamp)]
         elif kind == "segment":
             slides = [str(slide.path) for slide in self.project.store.slides()]

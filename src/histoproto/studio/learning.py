@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from histoproto.config import Settings, load_settings
-from histoproto.documents.shapes import read_json_as
 from histoproto.errors import DataError
 from histoproto.evaluation.classifier import classifier_scores
 from histoproto.files import replace_atomically
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
 from histoproto.methods.registry import PRESETS
-from histoproto.model.saving import CARD_FILE, load_model
+from histoproto.model.saving import load_model
 from histoproto.studio.features import kept_with, with_features
 from histoproto.studio.project import Project
 from histoproto.studio.records import Tile
+from histoproto.studio.rounds import Score, next_round, round_folder
 from histoproto.training.run import train
 
 LEAST_LABELS = 4
@@ -37,42 +36,6 @@ STEPS = 100
 
 Told = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """How good a round is, on labelled tiles of the random share, which were never trained on.
-
-    Attributes:
-        labels: how many labels were trained on.
-        checks: how many tiles it was measured on.
-        average_precision: mean over tissues, in [0, 1]; None where there are too few.
-        low, high: of its 95 % interval by bootstrap over tiles.
-        f1: mean over tissues at the gating thresholds.
-    """
-
-    labels: int
-    checks: int
-    average_precision: float | None = None
-    low: float | None = None
-    high: float | None = None
-    f1: float | None = None
-
-
-def round_folder(project: Project, number: int) -> Path:
-    """Where a round is kept."""
-    return project.folder / "rounds" / f"{number:04d}"
-
-
-def finished_rounds(project: Project) -> list[int]:
-    """The rounds that have a model and its guesses, in order."""
-    folders = sorted((project.folder / "rounds").glob("[0-9]*"))
-    return [int(folder.name) for folder in folders if (folder / "guesses.npz").is_file()]
-
-
-def next_round(project: Project) -> int:
-    """The number of the round to come; numbers of rounds that were stopped are used again."""
-    return max(finished_rounds(project), default=0) + 1
 
 
 def learn(project: Project, told: Told = lambda *_: None) -> int:
@@ -143,29 +106,6 @@ def guess(
         logits = segmenter.network.class_maps(as_batch(pixels, segmenter.device)).logits
         found.append(logits.sigmoid().float().cpu().numpy())
     return np.concatenate(found)
-
-
-def read_guesses(project: Project, number: int) -> dict[int, NDArray[np.float32]]:
-    """The guesses of a round by tile: the chance of each tissue, C in [0, 1]."""
-    with np.load(round_folder(project, number) / "guesses.npz", allow_pickle=False) as file:
-        return {int(tile): chance for tile, chance in zip(file["tiles"], file["chances"], strict=True)}
-
-
-def read_scores(project: Project) -> list[Score]:
-    """The scores of all rounds, in order."""
-    return [read_json_as(round_folder(project, number) / "score.json", Score) for number in finished_rounds(project)]
-
-
-def model_folder(project: Project, number: int) -> Path:
-    """The run folder of a round.
-
-    Raises:
-        DataError: there is no such round.
-    """
-    folder = round_folder(project, number) / "run"
-    if not (folder / CARD_FILE).is_file():
-        raise DataError(f"there is no model of round {number} yet")
-    return folder
 
 
 def _score(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.reading.protocol import SlideReader
 from histoproto.tissue import TissueSet
+
+if TYPE_CHECKING:
+    from histoproto.inference.segmenter import Segmenter
 
 Pixels = NDArray[np.uint8]
 TILE = 256

@@ -23,7 +23,6 @@ from histoproto.documents.yaml_file import read_yaml
 from histoproto.errors import DataError, OutputError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.slides.many.tasks import name_slides
-from histoproto.slides.patches.unlabelled import TileSettings, tile_places
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.task import SlideTask
 from histoproto.studio.records import SlideRow, Tile
@@ -142,6 +141,8 @@ class Project:
         Raises:
             DataError: a slide of unknown µm/px; ImageError: one that cannot be read.
         """
+        from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # torch: not for every start
+
         known = {slide.path for slide in self.store.slides()}
         names = {slide.name for slide in self.store.slides()}
         new = 0
@@ -188,7 +189,8 @@ class Project:
     def export_labels(self, out: Path, checks: bool = False) -> int:
         """Write the labelled tiles as a data folder that `histoproto train` reads; their number.
 
-        Tiles of the random share go into the split `test`, or stay out; those excluded or unsure stay out.
+        Those excluded or unsure stay out. `labels.csv` lists what may be trained on. Tiles of the random share are on
+        the same slides, so they are no part of it, not even for testing: they have `checks.csv` and `checks/` beside.
 
         Args:
             out: a new folder.
@@ -203,25 +205,26 @@ class Project:
             out.rmdir()  # empty
         tiles = self.store.tiles()
         slides = {slide.name: slide for slide in self.store.slides()}
-        rows = [
-            (tiles[label.tile], label.ticks)
-            for _, label in sorted(self.store.labels().items())
-            if label.verdict == "label" and (checks or not tiles[label.tile].checks)
-        ]
-        if not any(not tile.checks for tile, _ in rows):
+        labels = [label for _, label in sorted(self.store.labels().items()) if label.verdict == "label"]
+        if all(tiles[label.tile].checks for label in labels):
             raise DataError("no tile that may be trained on is labelled yet; label some tiles first")
+        written = 0
         with new_folder(out) as part:
-            (part / "tiles").mkdir()
-            table = []
-            for tile, ticks in rows:
-                picture = self.tile_picture(tile, slides[tile.slide])
-                name = f"tiles/{picture.name}"
-                link(picture, part / name)
-                marks = [str(int(tissue in ticks)) for tissue in self.tissues.names]
-                table.append([name, *marks, tile.slide, "test" if tile.checks else "train"])
-            write_table(part / "labels.csv", ["image", *self.tissues.names, "group", "split"], table)
+            for name, folder, random in (("labels", "tiles", False), ("checks", "checks", True)):
+                own = [(tiles[label.tile], label.ticks) for label in labels if tiles[label.tile].checks == random]
+                if not own or (random and not checks):
+                    continue
+                (part / folder).mkdir()
+                table = []
+                for tile, ticks in own:
+                    picture = self.tile_picture(tile, slides[tile.slide])
+                    link(picture, part / folder / picture.name)
+                    marks = [str(int(tissue in ticks)) for tissue in self.tissues.names]
+                    table.append([f"{folder}/{picture.name}", *marks, tile.slide])
+                write_table(part / f"{name}.csv", ["image", *self.tissues.names, "group"], table)
+                written += len(own)
             self.tissues.write(part / "classes.yaml")
-        return len(rows)
+        return written
 
     def read_tile(self, tile: Tile) -> Pixels:
         """Pixels of a tile at the scale of the project, tile×tile×3 RGB."""

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from histoproto.documents.json_file import parse_json
 from histoproto.errors import HistoProtoError, sentence
-from histoproto.studio.learning import model_folder
 from histoproto.studio.project import COLOURS, ProjectSettings
+from histoproto.studio.rounds import model_folder
 from histoproto.studio.session import Session
 from histoproto.studio.status import status
 

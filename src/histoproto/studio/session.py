@@ -16,12 +16,11 @@ from histoproto.errors import DataError, SettingError
 from histoproto.slides.task import SlideTask
 from histoproto.studio.agreement import agreement
 from histoproto.studio.jobs import Jobs
-from histoproto.studio.learning import finished_rounds, read_guesses
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.queue import Known, Suggestion, disagreements, like, second_reading, suggest
 from histoproto.studio.records import VERDICTS, Tile
-from histoproto.studio.taking_over import take_over
+from histoproto.studio.rounds import finished_rounds, read_guesses
 from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Embedder, Learner, pool_order
 
@@ -126,6 +125,8 @@ class Session:
         project = self.opened()
         try:
             project.add_slides(self.tasks, self._tell)  # together, so that slides of one name are told apart
+            from histoproto.studio.taking_over import take_over  # torch, as above
+
             for source in self.labels:
                 self._tell(f"taking over {source}")
                 found = take_over(project, source)

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from histoproto.studio.learning import read_scores
 from histoproto.studio.queue import advice
+from histoproto.studio.rounds import read_scores
 from histoproto.studio.session import Session
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from histoproto.errors import DataError
-from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.reading.opening import open_slide
 from histoproto.slides.reading.protocol import SlideReader
-from histoproto.studio.learning import model_folder, read_guesses, round_folder
 from histoproto.studio.maps import Pyramid, map_piece, slide_piece
 from histoproto.studio.project import Project
 from histoproto.studio.records import SlideRow
+from histoproto.studio.rounds import model_folder, read_guesses, round_folder
+
+if TYPE_CHECKING:
+    from histoproto.inference.segmenter import Segmenter
 
 OPEN_SLIDES, OPEN_MODELS = 8, 2
 """That are kept for the next piece."""
@@ -134,6 +137,8 @@ class Viewer:
 
     def _segmenter(self, number: int) -> Segmenter:
         if number not in self._segmenters:
+            from histoproto.inference.segmenter import Segmenter  # takes seconds, for which no tile shall wait
+
             self._segmenters[number] = Segmenter.load(model_folder(self.project, number), "cpu")
             self._segmenters[number].overlap = LIVE_OVERLAP
             if len(self._segmenters) > OPEN_MODELS:

@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from histoproto.errors import HistoProtoError, sentence
-from histoproto.inference.patches import as_batch
-from histoproto.studio.features import stored_encoder
-from histoproto.studio.learning import learn
 from histoproto.studio.project import Project
 from histoproto.studio.records import Tile
 
@@ -74,6 +70,11 @@ class Embedder:
             self.total, self.done = len(order), len(order) - len(open_)
             if not open_:
                 return
+            import torch  # takes seconds, for which no tile shall wait
+
+            from histoproto.inference.patches import as_batch
+            from histoproto.studio.features import stored_encoder
+
             encoder = stored_encoder(self.project)
             for start in range(0, len(open_), BATCH):
                 if self._stop.is_set():
@@ -149,6 +150,8 @@ class Learner:
 
 
 def _rounds(folder: Path, connection: Connection) -> None:
+    from histoproto.studio.learning import learn  # torch and Lightning: not for the server
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
     (folder / "logs").mkdir(exist_ok=True)
     with (

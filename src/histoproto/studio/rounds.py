@@ -1,0 +1,74 @@
+"""The rounds of a project that were learnt: where they are, what they guess, how good they are.
+
+Apart from `learning.py`, so that the server can begin before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoproto.documents.shapes import read_json_as
+from histoproto.errors import DataError
+from histoproto.studio.project import Project
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a round is, on labelled tiles of the random share, which were never trained on.
+
+    Attributes:
+        labels: how many labels were trained on.
+        checks: how many tiles it was measured on.
+        average_precision: mean over tissues, in [0, 1]; None where there are too few.
+        low, high: of its 95 % interval by bootstrap over tiles.
+        f1: mean over tissues at the gating thresholds.
+    """
+
+    labels: int
+    checks: int
+    average_precision: float | None = None
+    low: float | None = None
+    high: float | None = None
+    f1: float | None = None
+
+
+def round_folder(project: Project, number: int) -> Path:
+    """Where a round is kept."""
+    return project.folder / "rounds" / f"{number:04d}"
+
+
+def finished_rounds(project: Project) -> list[int]:
+    """The rounds that have a model and its guesses, in order."""
+    folders = sorted((project.folder / "rounds").glob("[0-9]*"))
+    return [int(folder.name) for folder in folders if (folder / "guesses.npz").is_file()]
+
+
+def next_round(project: Project) -> int:
+    """The number of the round to come; numbers of rounds that were stopped are used again."""
+    return max(finished_rounds(project), default=0) + 1
+
+
+def read_guesses(project: Project, number: int) -> dict[int, NDArray[np.float32]]:
+    """The guesses of a round by tile: the chance of each tissue, C in [0, 1]."""
+    with np.load(round_folder(project, number) / "guesses.npz", allow_pickle=False) as file:
+        return {int(tile): chance for tile, chance in zip(file["tiles"], file["chances"], strict=True)}
+
+
+def read_scores(project: Project) -> list[Score]:
+    """The scores of all rounds, in order."""
+    return [read_json_as(round_folder(project, number) / "score.json", Score) for number in finished_rounds(project)]
+
+
+def model_folder(project: Project, number: int) -> Path:
+    """The run folder of a round.
+
+    Raises:
+        DataError: there is no such round.
+    """
+    if number not in finished_rounds(project):
+        raise DataError(f"there is no model of round {number} yet")
+    return round_folder(project, number) / "run"
