@@ -45,7 +45,7 @@ from histoproto.studio.space import Clusters
 Chances = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-COLOURS = ("#0072b2", "#888888", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+COLOURS = ("#0072b2", "#888888", "#d55e00", "#009e73")
 AT = (25, 50, 100, 200, 400)
 """Labels after which the model is scored."""
 ROUNDS = (25, 37, 50, 75, 100, 150, 200, 300, 400)
@@ -53,37 +53,26 @@ ROUNDS = (25, 37, 50, 75, 100, 150, 200, 300, 400)
 COLUMNS = ("data", "rule", "seed", "labels", "checks", "miou", "seconds")
 
 
-def strata(known: Known, clusters: Clusters, done: Mask, nearest: Chances) -> Suggestion:
-    """Of the cluster that lacks most labels for its share of the tissue, the open tile nearest to its middle."""
-    cluster = clusters.of_tile
-    size = np.bincount(cluster[cluster >= 0], minlength=clusters.count)
-    labels = np.bincount(cluster[done & (cluster >= 0)], minlength=clusters.count)
-    lack = size / size.sum() * (labels.sum() + 1) - labels
-    return pick(known, done, lack[cluster] - 1e-3 * np.minimum(clusters.distance, 1e3))
+def anything(known: Known, clusters: Clusters, done: Mask, nearest: Chances) -> Suggestion:
+    """Any open tile."""
+    return pick(known, done, np.random.default_rng(int(done.sum())).random(len(done)))
 
 
-def strata_later(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
-    """The same once there is a model."""
-    return strata(known, known.space.clusters(known.checks, 0), done, nearest)
+def blend_first(known: Known, clusters: Clusters, done: Mask, nearest: Chances) -> Suggestion:
+    """In turn: any, and the queue's typical one."""
+    return (anything if int(done.sum()) % 2 else TYPICAL)(known, clusters, done, nearest)
 
 
-def mixed(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
-    """In turn: strata, and the queue's choice by doubt and distance."""
-    return (strata_later if int(done.sum()) % 2 else DOUBTFUL)(known, chances, done, nearest)
+def blend(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+    """In turn: any, and the queue's choice by doubt and distance."""
+    if int(done.sum()) % 2:
+        return anything(known, known.space.clusters(known.checks, 0), done, nearest)
+    return DOUBTFUL(known, chances, done, nearest)
 
 
 def margin(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
     """Doubt alone."""
     return pick(known, done, 1 - 2 * np.abs(chances - 0.5).min(axis=1))
-
-
-def seek(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
-    """In turn: strata, and a tile that likely has the tissue with the fewest ticks, times distance."""
-    if int(done.sum()) % 2:
-        return strata_later(known, chances, done, nearest)
-    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
-    novelty = (1 - nearest) / max(float((1 - nearest).max()), 1e-6)
-    return pick(known, done, chances[:, int(ticks.sum(axis=0).argmin())] * (0.25 + novelty))
 
 
 def pick(known: Known, done: Mask, score: NDArray[np.floating]) -> Suggestion:
@@ -96,9 +85,7 @@ TYPICAL, DOUBTFUL = queue._typical, queue._doubtful
 RULES = {
     "queue": (TYPICAL, DOUBTFUL),
     "random": (TYPICAL, DOUBTFUL),
-    "strata": (strata, strata_later),
-    "mixed": (strata, mixed),
-    "seek": (strata, seek),
+    "blend": (blend_first, blend),
     "margin": (TYPICAL, margin),
 }
 """What the queue does first, and once there are a few labels of each tissue; of `random` nothing is asked."""

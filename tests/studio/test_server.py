@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
+from histoproto.studio.claims import Claims
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import ProjectSettings
 from histoproto.studio.server import make_app
@@ -75,7 +76,7 @@ def test_the_first_tile_does_not_wait_for_any_to_be_looked_at(session: Session) 
         first, second = (session.next(who, 2) for who in ("early", "bird"))
     finally:
         session._pool = pool
-        session._claims.clear()
+        session._claims = Claims()
     assert len({tile["tile"] for tile in (*first, *second)}) == 4
     assert "being looked at" in first[0]["reason"]
 

@@ -63,7 +63,8 @@ def studio(
         tables = [path for path in labels or () if path.suffix == ".csv" or (path / "labels.csv").is_file()]
         if tables and not there:
             settings = settings_from(tables[0], mpp)
-        session = Session(project, find_sources(slides, mpp) if slides else [], labels or [])
+        tasks = find_sources(slides, mpp) if slides else []
+        session = Session(project, tasks, labels or [], told=lambda line: typer.echo(f"note: {line}", err=True))
     serve(session, host, port, lambda address: typer.echo(f"the studio is at {address}"), browser, settings)
     typer.echo("the studio is closed; all labels are saved")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.task import SlideTask
 from histoproto.studio.agreement import agreement
+from histoproto.studio.claims import Claims
 from histoproto.studio.jobs import Jobs
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
@@ -24,8 +24,6 @@ from histoproto.studio.rounds import finished_rounds, read_guesses
 from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Embedder, Learner, pool_order
 
-CLAIM_SECONDS = 600.0
-"""How long a tile that somebody was given is not given to anybody else."""
 FIRST = Suggestion(-1, "typical", "drawn at random: the first tiles are still being looked at")
 SECOND = Suggestion(-1, "second", "second reading: somebody else has labelled it, too; what they said is not shown")
 LEARN_EVERY = 10
@@ -40,23 +38,30 @@ class Session:
         tasks: slides to add.
         labels: where labels are that are to be taken over (see `take_over`), once the slides are there.
         automatic: begin a round after every few labels.
+        told: is given each note as it comes, and what went wrong.
 
     Attributes:
         notes: what came of the labels that were taken over, in words.
     """
 
     def __init__(
-        self, folder: Path, tasks: Sequence[SlideTask] = (), labels: Sequence[Path] = (), automatic: bool = True
+        self,
+        folder: Path,
+        tasks: Sequence[SlideTask] = (),
+        labels: Sequence[Path] = (),
+        automatic: bool = True,
+        told: Callable[[str], None] = lambda _: None,
     ):
         self.folder, self.tasks, self.labels, self.automatic = folder, list(tasks), list(labels), automatic
         self.notes: list[str] = []
+        self._told = told
         self.project: Project | None = None
         self.busy, self.problem = "", ""
         self.viewer: Viewer | None = None
         self.jobs: Jobs | None = None
         self.embedder: Embedder | None = None
         self.learner: Learner | None = None
-        self._claims: dict[int, tuple[str, float]] = {}
+        self._claims = Claims()
         self._guesses: tuple[int, dict[int, NDArray[np.float32]]] = (0, {})
         self._pool: Pool | None = None
         self._planner: threading.Thread | None = None
@@ -130,11 +135,14 @@ class Session:
             for source in self.labels:
                 self._tell(f"taking over {source}")
                 found = take_over(project, source)
-                self.notes += [f"{found.tiles} labels were taken over from {source}", *found.notes]
+                for note in (f"{found.tiles} labels were taken over from {source}", *found.notes):
+                    self.notes.append(note)
+                    self._told(note)
             self.embedder = Embedder(project)
             self.embedder.start()
         except Exception as error:  # told on the page, whatever it is; the rest goes on
             self.problem = str(error)
+            self._told(self.problem)
         finally:
             self.busy = ""
 
@@ -158,13 +166,8 @@ class Session:
         project, pool = self.opened(), self._pool
         assert pool is not None
         with self._lock:
-            known = pool.known(project.store.labels(), self._held(who), *self._guesses)
+            known = pool.known(project.store.labels(), self._claims.of_others(who), *self._guesses)
             return pool.tiles, known  # as they are since then
-
-    def _held(self, who: str) -> set[int]:
-        """Tiles that somebody else has in hand."""
-        since = time.monotonic() - CLAIM_SECONDS
-        return {tile for tile, (by, when) in self._claims.items() if by != who and when > since}
 
     def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
@@ -174,7 +177,7 @@ class Session:
         known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
         found = [(pool[one.tile], one) for one in suggest(known, count, project.settings.seed)]
         with self._lock:
-            held = self._held(who) | skip
+            held = self._claims.of_others(who) | skip
             if not pool:  # nobody waits for the first to be looked at
                 order = pool_order(list(project.store.tiles().values()), project.settings.seed)
                 free = (tile for tile in order if tile.id not in held and tile.id not in project.store.labels())
@@ -182,8 +185,7 @@ class Session:
             said = project.store.by_person() if project.settings.doubles else {}
             if (second := second_reading(said, who, project.settings.doubles, held)) is not None:
                 found = [(project.store.tile(second), SECOND), *found][:count]
-            for tile, _ in found:
-                self._claims[tile.id] = (who, time.monotonic())
+            self._claims.give(who, (tile.id for tile, _ in found))
         return [self.describe(tile, why) for tile, why in found]
 
     def describe(self, tile: Tile, why: Suggestion | None = None, reason: str = "") -> dict[str, Any]:
