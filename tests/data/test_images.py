@@ -1,10 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from histoproto.data.images import image_size, list_images, read_image, write_image, write_mask
+from histoproto.data.images import image_size, list_images, list_others, read_image, write_image, write_mask
 from histoproto.data.masks import read_mask
-from histoproto.errors import DataError, ImageError, OutputError, TissueError
+from histoproto.errors import DataError, ImageError, OutputError, SettingError, TissueError
 from histoproto.tissue import Tissue, TissueSet
 
 
@@ -120,3 +122,27 @@ def test_an_image_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         write_image(tmp_path / "file" / "a.png", np.zeros((1, 1, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("name", [b"a\xff.png", b"a\nb.png", b"\x1b[31m.png"])
+def test_names_that_cannot_be_written_are_refused_before_any_work(tmp_path, name):
+    (tmp_path / os.fsdecode(name)).touch()
+    with pytest.raises(SettingError, match=r"an image in .* rename it"):
+        list_images(tmp_path)
+
+
+def test_what_is_called_an_image_and_is_none_is_not_passed_over(tmp_path):
+    (tmp_path / "dead.png").symlink_to("nowhere")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["dead.png", "pipe.png", "zero.png"]
+    for path in list_images(tmp_path):
+        with pytest.raises(ImageError, match=path.name):
+            read_image(path)
+
+
+def test_what_else_lies_in_a_folder_is_told(tmp_path):
+    for name in ("a.png", "b.jp2", "c.jp2", ".hidden", "notes"):
+        (tmp_path / name).touch()
+    assert list_others(tmp_path) == "2 .jp2, 1 without an ending"

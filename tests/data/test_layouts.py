@@ -194,3 +194,19 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "training").mkdir()
     with pytest.raises(DataError, match="two train folders"):
         open_data(tmp_path)
+
+
+def test_what_is_no_file_or_no_image_is_told(tmp_path):
+    write_image(tmp_path / "train" / "a[1000].png", PIXELS)
+    (tmp_path / "train" / "b[1000].png").symlink_to("nowhere")
+    (tmp_path / "train" / "c[1000].jp2").touch()
+    masked(tmp_path / "test", ["t"])
+    (tmp_path / "test" / "img" / "u.png").symlink_to("/dev/zero")
+    write_mask(tmp_path / "test" / "mask" / "u.png", MASK, BCSS)
+    data = open_data(tmp_path, strict=False)
+    assert len(data.problems) == 2
+    assert "b[1000].png: this is no file but a dead link" in data.problems[0]
+    assert "u.png: this is no file" in data.problems[1]
+    assert data.notes == ("left out, as they are no images of a kind that is read: 1 .jp2 in train/",)
+    with pytest.raises(DataError, match="no file"):
+        open_data(tmp_path)

@@ -33,6 +33,7 @@ def test_rows_with_the_lines_of_an_editor(tmp_path, delimiter, encoding):
         ('a,b\n1,"2\n3', "line 2: this is no CSV"),
         ("a\n" + "x" * 200_000, "line 2: this is no CSV"),
         ("a,b\n1,\0", "line 2: there is a NUL"),
+        ("a,b\n1,\x1b[31m", "line 2: there is the control character"),
         (",".join(map(str, range(2000))), "2000 columns"),
     ],
 )

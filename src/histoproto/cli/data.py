@@ -84,6 +84,7 @@ def cut(
     from histoproto.data.cut import cut_patches, masked_regions
     from histoproto.data.cut_record import CutSettings
     from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, split_named
+    from histoproto.data.images import list_others
     from histoproto.errors import SettingError
 
     out = chosen_out("data cut REGIONS", out, old_out)
@@ -109,6 +110,8 @@ def cut(
             raise SettingError("--annotations and --classes are for slides; regions have mask/ and classes.yaml")
         settings = CutSettings(size, stride, test_stride, min_fraction, region_mpp, mpp, train_masks)
         tissues, openers = masked_regions(regions, settings.factor)
+        if others := list_others(regions / "img"):
+            typer.echo(f"note: left out of {regions / 'img'}, as they are no images of a kind that is read: {others}")
     else:
         from histoproto.slides.patches.annotated import find_annotated
 

@@ -41,6 +41,7 @@ def predict(
 
     Options that are not given are those saved with the model.
     """
+    from histoproto.data.images import list_others
     from histoproto.errors import ImageError
     from histoproto.inference.predict import find_images, predict_files
     from histoproto.inference.segmenter import Segmenter
@@ -67,6 +68,9 @@ def predict(
         )
     if prediction.done:
         typer.echo(f"{len(prediction.done)} images segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}")
+    for folder in filter(Path.is_dir, images):
+        if others := list_others(folder):
+            typer.echo(f"note: left out of {folder}, as they are no images of a kind that is read: {others}", err=True)
     for note, count in prediction.notes:
         typer.echo(f"note: {count} of {len(prediction.done)} images: {note}", err=True)
     for _, sentence in prediction.failed:

@@ -192,7 +192,7 @@ def _inspect(patch: Patch, data: DataFolder, minimum: float) -> _Finding:
     if empty and data.layout != "table":  # in a table somebody wrote 0 for each tissue
         problems.append(f"{_short(patch.image, data)}: the label names no tissue at all")
     try:
-        if patch.image.is_file():  # a missing file is a problem of the folder, reported there
+        if patch.image.is_file():  # what is missing or no file is a problem of the folder, reported there
             picture = read_picture(patch.image)
             image, notes = picture.pixels, picture.notes
             size, content = (image.shape[1], image.shape[0]), hashlib.blake2b(image.data).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +21,46 @@ from histoproto.data.pictures import (
     sentences,
 )
 from histoproto.data.tiff import TiffImage
+from histoproto.documents.names import check_name
 from histoproto.errors import DataError
 from histoproto.files import replace_atomically
 from histoproto.tissue import TissueSet
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 """File name endings (lower case) that count as images."""
+_OTHERS = 5
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder in natural order (2 before 10), without hidden ones.
+    """The images directly in a folder in natural order (2 before 10), without hidden ones.
+
+    What is called an image and is none (a dead link, a pipe) is among them: whoever reads it will say so.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or it may not be read.
+        SettingError: a name that cannot be written wherever names are written (`check_name`).
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; expected one that holds images")
-    found = (path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
-    return sorted((path for path in found if path.is_file()), key=lambda path: natural_key(path.name))
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != "."]
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
+    for path in found:
+        check_name(path.name, f"an image in {folder}")
+    return sorted((path for path in found if not path.is_dir()), key=lambda path: natural_key(path.name))
+
+
+def list_others(folder: Path) -> str:
+    """What else than images lies in a folder, in words: "2 .jp2, 1 folder"; empty if there is nothing."""
+    others = Counter(
+        "folder" if path.is_dir() else path.suffix.lower() or "without an ending"
+        for path in folder.iterdir()
+        if path.name[0] != "." and (path.is_dir() or path.suffix.lower() not in EXTENSIONS)
+    )
+    return ", ".join(f"{count} {kind}" for kind, count in others.most_common(_OTHERS)) + (
+        " …" if len(others) > _OTHERS else ""
+    )
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

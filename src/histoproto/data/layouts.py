@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from histoproto.data.groups import SPLITS, Split, read_region_groups, split_named
-from histoproto.data.images import list_images
+from histoproto.data.images import list_images, list_others
 from histoproto.data.names import Spelling, find_spelling, group_of, read_label, unlabelled
 from histoproto.data.regions import find_tissues
 from histoproto.data.table import find_table, read_labels
@@ -155,9 +155,9 @@ def _open_named(root: Path, folders: dict[Split, Path], spelling: Spelling | Non
         for patches in (train, val, test)
     )
     regions = {patch.region for patch in (*train, *val, *test)}
-    notes: tuple[str, ...] = ()
+    notes = _others(root, folders.values())
     if known and (without := sorted(regions - known.keys())):
-        notes = (f"groups.csv has no group for {len(without)} of {len(regions)} regions, such as {without[0]}",)
+        notes += (f"groups.csv has no group for {len(without)} of {len(regions)} regions, such as {without[0]}",)
     return DataFolder(layout, root, tissues, train, val, test, tuple(problems), notes)
 
 
@@ -171,6 +171,7 @@ def _labelled(
         if files:
             problems.append(f"none of the {len(files)} images in {folder.relative_to(root)}/ has a label in its name")
         return ()
+    problems += _no_files(root, files)
     patches = []
     for path in files:
         try:
@@ -184,7 +185,7 @@ def _labelled(
 def _masked(root: Path, folder: Path, spelling: Spelling | None, count: int, problems: list[str]) -> tuple[Patch, ...]:
     """The patches of a folder with `img/` and `mask/`; a label in the name is taken too where it is well-formed."""
     files, masks = _images(folder), _masks(folder)
-    problems += _doubles(root, files)
+    problems += [*_doubles(root, files), *_no_files(root, files)]
     patches = []
     for path in files:
         mask = masks.pop(path.stem, None) or masks.pop(unlabelled(path.stem), None)
@@ -199,6 +200,14 @@ def _masked(root: Path, folder: Path, spelling: Spelling | None, count: int, pro
         patches.append(Patch(path, labels, mask, group_of(path.stem)))
     problems += [f"{path.relative_to(root)}: there is no image of that name" for path in masks.values()]
     return tuple(patches)
+
+
+def _no_files(root: Path, paths: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(root)}: this is no file but {'a dead link' if path.is_symlink() else 'a pipe or a device'}"
+        for path in paths
+        if not path.is_file()
+    ]
 
 
 def _doubles(root: Path, files: list[Path]) -> list[str]:
@@ -232,7 +241,7 @@ def _open_table(root: Path, path: Path) -> DataFolder:
             problems.append(f"{path.name}: there is no image {row.image}")
         elif masks and mask is None and row.split != "train":
             problems.append(f"{row.image}: there is no mask of that name")
-        if (other := files.setdefault(image.resolve(), row.image)) != row.image:
+        if (other := files.setdefault(_real(image), row.image)) != row.image:
             problems.append(f"{row.image}: this is the same file as {other}")
         patches[row.split].append(
             Patch(image, tuple(row.labels[i] for i in order), mask, known.get(row.group, row.group))
@@ -242,10 +251,26 @@ def _open_table(root: Path, path: Path) -> DataFolder:
     return DataFolder("table", root, tissues, train, val, test, tuple(problems), (*table.notes, *notes))
 
 
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # `resolve` fails on a loop of links
+
+
+def _others(root: Path, folders: Iterable[Path]) -> tuple[str, ...]:
+    """A sentence for each folder of images in which there is something else."""
+    notes = []
+    for folder in folders:
+        inside = folder / "img" if (folder / "img").is_dir() else folder
+        aside = inside == folder and any((folder / name).is_dir() for name in ("mask", "masks"))
+        if (others := list_others(inside)) and not (aside and others == "1 folder"):
+            where = inside.relative_to(root)
+            notes.append(f"left out, as they are no images of a kind that is read: {others} in {where}/")
+    return tuple(notes)
+
+
 def _not_in_table(table: Path, folders: Iterable[Path], files: Container[Path]) -> tuple[str, ...]:
     """A sentence if there are images beside those of a table that it does not name."""
     beside = [file for folder in sorted(folders) if folder.is_dir() for file in list_images(folder)]
-    left_out = [file for file in beside if file.resolve() not in files]
+    left_out = [file for file in beside if _real(file) not in files]
     if not left_out:
         return ()
     count = "one image" if len(left_out) == 1 else f"{len(left_out)} images"

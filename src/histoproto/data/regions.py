@@ -35,6 +35,8 @@ def find_regions(regions: Path) -> dict[str, tuple[Path, Path]]:
     images = list_images(regions / "img")
     masks = {path.stem: path for path in list_images(regions / "mask")}
     missing = [path.name for path in images if path.stem not in masks]
+    if broken := [path for path in images if not path.is_file()]:
+        raise DataError(f"{broken[0]} is no file but a dead link, a pipe or a device; remove it")
     if not images:
         raise DataError(f"{regions / 'img'} holds no images")
     if missing:

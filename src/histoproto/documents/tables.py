@@ -16,6 +16,7 @@ from histoproto.files import replace_atomically
 MOST, ROWS, COLUMNS = 64 * MIB, 1_000_000, 1_000
 DELIMITERS = ",;\t"
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PROTECTED = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -48,6 +49,9 @@ def read_table(path: Path, most: int = MOST, wanted: Callable[[list[str]], bool]
             another number of cells than the header.
     """
     text = read_text(path, most)
+    if odd := _CONTROL.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise DocumentError(f"{path}, line {line}: there is the control character {odd[0]!a}; remove it")
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count), strict=True)
     header: list[str] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from histoproto.errors import DataError
+from histoproto.errors import DataError, SettingError
 from histoproto.slides.many.folders import LeftOut
-from histoproto.slides.many.tasks import find_slides
+from histoproto.slides.many.tasks import find_slides, name_slides
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -72,3 +73,32 @@ def test_dicom_without_an_ending_is_known_by_its_content(tmp_path: Path) -> None
         (tmp_path / name).write_bytes(bytes(128) + b"DICM" + name.encode())
     (tmp_path / "README").write_bytes(b"")
     assert sorted(look(tmp_path)[0]) == ["1.2.840.3", "IM0001"]
+
+
+def test_folders_with_brackets_are_no_patterns(tmp_path: Path) -> None:
+    folder = make(tmp_path / "brackets [1]", "a.svs", "b/c.svs")
+    assert look(folder / "*.svs")[0] == ["a.svs"]
+    assert look(folder / "**" / "*.svs")[0] == ["a.svs", "c.svs"]
+    with pytest.raises(DataError, match="is no pattern"):
+        look(folder / "a**b")
+
+
+@pytest.mark.parametrize("name", [b"\xff.svs", b"a\nb.svs", b"\x1b[2J.svs"])
+def test_names_of_slides_that_cannot_be_written_are_refused(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / os.fsdecode(name)).write_bytes(b"x")
+    with pytest.raises(SettingError, match="rename it"):
+        look(tmp_path)
+
+
+def test_names_to_which_nothing_can_be_added_are_refused(tmp_path: Path) -> None:
+    tasks = find_slides([make(tmp_path, "x" * 230 + ".svs")])
+    with pytest.raises(DataError, match="more than the 200 bytes"):
+        name_slides(tasks)
+
+
+def test_a_loop_of_links_is_no_slide(tmp_path: Path) -> None:
+    (tmp_path / "loop.svs").symlink_to("loop.svs")
+    with pytest.raises(DataError, match="there is no file"):
+        look(tmp_path / "loop.svs")
+    with pytest.raises(DataError, match="links to files that are not there"):
+        look(tmp_path)

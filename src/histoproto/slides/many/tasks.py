@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from histoproto.data.images import natural_key
+from histoproto.documents.names import check_text
 from histoproto.documents.ranges import MPP
 from histoproto.documents.tables import read_table
 from histoproto.errors import DataError
@@ -21,6 +22,8 @@ from histoproto.slides.task import SlideTask
 
 REGIONS = (".geojson", ".geojson.gz", ".json", ".png", ".tif", ".tiff")
 """Endings of a file with regions, the first that is there is taken."""
+LONGEST = 200
+"""Bytes of the name of a slide: a file's has at most 255, and `.NAME.failed.json` and the like are longer."""
 
 
 def find_slides(
@@ -57,8 +60,10 @@ def find_slides(
             task if task.regions else replace(task, regions=_regions_of(task, regions, len(tasks))) for task in tasks
         ]
     for path in (path for task in tasks for path in (task.path, task.regions)):
-        if path is not None and not path.exists():
-            raise DataError(f"there is no file {path}")
+        if path is not None:
+            check_text(str(path), "the path of a slide or its regions")
+            if not path.exists():
+                raise DataError(f"there is no file {path}")
     return tasks
 
 
@@ -78,6 +83,11 @@ def name_slides(tasks: Sequence[SlideTask]) -> dict[str, SlideTask]:
         name = next((name for name in _names(task.path) if owners[name.casefold()] == 1), None)
         if name is None:
             raise DataError(f"{task.path} and another slide would be written under one name; give each its own --out")
+        if len(name.encode()) > LONGEST:
+            raise DataError(
+                f"the name of {task.path} has more than the {LONGEST} bytes to which files of its results can add "
+                "their endings; rename it"
+            )
         named[name] = task
     return named
 
@@ -110,13 +120,22 @@ def _named_by(source: Path, left_out: LeftOut) -> list[SlideTask]:
     if source.suffix.lower() == ".csv":
         return list(_in_table(source))
     if not source.exists() and set("*?[") & set(str(source)):
-        matches = sorted(Path(source.anchor).glob(str(source.relative_to(source.anchor))))
+        matches = _matching(source)
         pictures = [path for path in matches if path.suffix.lower() in PICTURES and path.name[0] != "."]
         slides = without_others((path for path in matches if path not in set(pictures)), source, left_out)
         if not slides and not pictures:  # of folders, as `gdc/*` names them
             slides = [path for path in below(matches) if path.is_file() and is_slide(path)]
         return [SlideTask(path) for path in _sorted([*slides, *pictures])]
     return [SlideTask(source)]
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """What a pattern names, sorted; what there is of its folders is not part of it, even if they have brackets."""
+    folder = next(folder for folder in pattern.parents if folder.is_dir() or folder == folder.parent)
+    try:
+        return sorted(folder.glob(str(pattern.relative_to(folder))))
+    except ValueError as error:
+        raise DataError(f"{pattern} is no pattern: {error}; ** stands for folders at any depth, and alone") from error
 
 
 def _sorted(paths: Iterable[Path]) -> list[Path]:
