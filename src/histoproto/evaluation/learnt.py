@@ -42,7 +42,7 @@ def learnt_images(run: Path, images: Mapping[str, Path | None]) -> list[str]:
         return []
     same.sort(key=natural_key)
     names = ", ".join(same[:_NAMED]) + (f" and {len(same) - _NAMED} more" if len(same) > _NAMED else "")
-    return [f"of {len(same)} of {len(images)} images patches were trained on, in {learnt}: {names}"]
+    return [f"patches of {len(same)} of {len(images)} images were trained on, in {learnt}: {names}"]
 
 
 def _is_same(name: str, path: Path | None, patches: list[Path]) -> bool:

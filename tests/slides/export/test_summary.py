@@ -11,6 +11,8 @@ from PIL import Image
 
 from histoproto.errors import OutputError
 from histoproto.slides.export import AreaRow, Failure, write_areas, write_summary
+from histoproto.slides.measures.measurement import Measurement
+from histoproto.slides.measures.table import write_measures
 
 COLOURS = {"tumour": "#d62728", "stroma": "#2ca02c"}
 
@@ -128,3 +130,26 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         write_summary(tmp_path / "file")
+
+
+def test_measures_of_slides_are_in_both(tmp_path: Path) -> None:
+    """Of whole slides only; one that an earlier version made has none."""
+    for name in "ab":
+        add_slide(tmp_path, name, 1.0, 3.0)
+    none = math.nan
+    rows = [
+        Measurement("slide", "TSR", "stroma", "tumour", none, 75.0, "%"),
+        Measurement("slide", "interface", "tumour", "stroma", none, 12.25, "mm"),
+        Measurement("slide", "median", "stroma", "", none, none, "mm2"),
+        Measurement("1 Tumor", "TSR", "stroma", "tumour", none, 11.0, "%"),
+    ]
+    write_measures(tmp_path / "a" / "measures.csv", {"a": rows})
+    write_summary(tmp_path)
+    found = table(tmp_path)
+    titles = ["TSR %", "interface tumour–stroma mm", "stroma region median mm2"]
+    assert [found["a"][title] for title in titles] == ["75.000000", "12.250000", ""]
+    assert [found["b"][title] for title in titles] == ["", "", ""]
+    page = Page(tmp_path / "summary.html")
+    assert all(title in page.text for title in titles)
+    assert "12.2" in page.text
+    assert "11.0" not in page.text

@@ -20,9 +20,10 @@ from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
 from histoproto.ledger import Ledger, own
 from histoproto.report.page import render
-from histoproto.slides.export.areas import BACKGROUND
+from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE
 from histoproto.slides.export.finished import RECORD_FILE, read_finished
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
+from histoproto.slides.measures.table import MEASURES_FILE, read_measures
 
 OVERVIEW_FILE = "overview.png"
 SUMMARY_TABLE, SUMMARY_PAGE = "summary.csv", "summary.html"
@@ -52,6 +53,8 @@ class _Slide:
     """By tissue; background too."""
     percent: dict[str, float] = field(default_factory=dict)
     """By tissue; a tissue without a share is left out."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """Of the whole slide, by what was measured and its unit; NaN where it is not defined."""
     seconds: float | None = None
     tiles: int | None = None
     picture: str = ""
@@ -102,6 +105,7 @@ def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
         title=out.resolve().name,
         tissues=[{"name": name, "colour": colour} for name, colour in colours.items()],
         slides=slides,
+        measures=_measures(slides),
         done=len(done),
         failed=[slide for slide in slides if slide.state == "failed"],
         tissue=area_text(sum(slide.tissue_mm2 for slide in done if not math.isnan(slide.tissue_mm2))),
@@ -131,12 +135,25 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
                 record.slide,
                 {row.tissue: row.mm2 for row in areas},
                 {row.tissue: row.percent for row in areas if not math.isnan(row.percent)},
+                _measured(folder / MEASURES_FILE),
                 record.seconds,
                 record.windows,
                 picture,
             )
         )
     return slides, colours
+
+
+def _measured(path: Path) -> dict[str, float]:
+    if not path.exists():  # of an earlier version
+        return {}
+    rows = (row for found in read_measures(path).values() for row in found if row.region == WHOLE_SLIDE)
+    return {row.title: row.value for row in rows}
+
+
+def _measures(slides: list[_Slide]) -> list[str]:
+    """What was measured of any slide, each once."""
+    return list(dict.fromkeys(title for slide in slides for title in slide.measures))
 
 
 def _failures(out: Path, finished: set[str]) -> list[_Slide]:
@@ -161,15 +178,17 @@ def _failures(out: Path, finished: set[str]) -> list[_Slide]:
 
 def _write_table(path: Path, slides: list[_Slide], tissues: list[str]) -> None:
     areas = [f"{tissue} {unit}" for tissue in tissues for unit in ("mm2", "%")]
-    rows = []
+    measures, rows = _measures(slides), []
     for slide in slides:
         cells: list[str] = []
         for tissue in tissues:
             cells += [_cell(slide.mm2.get(tissue), 6), _cell(slide.percent.get(tissue), 3)]
         cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.seconds, 1), _cell(slide.tiles, 0)]
+        cells += [_cell(slide.measures.get(title), 6) for title in measures]
         rows.append([slide.name, slide.path, slide.state, *cells, slide.sentence])
     with own(path):
-        write_table(path, ["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", "error"], rows)
+        header = ["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", *measures, "error"]
+        write_table(path, header, rows)
 
 
 def _cell(value: float | None, digits: int) -> str:
