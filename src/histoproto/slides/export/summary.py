@@ -28,6 +28,8 @@ from histoproto.slides.measures.table import MEASURES_FILE, read_measures
 OVERVIEW_FILE = "overview.png"
 SUMMARY_TABLE, SUMMARY_PAGE = "summary.csv", "summary.html"
 _FAILED = ".failed.json"
+_LEFT_OUT = ("mean", "q25", "q75")
+"""Of the sizes of regions; the median and the largest tell enough in a wide table."""
 
 
 class Failure(NamedTuple):
@@ -148,7 +150,7 @@ def _measured(path: Path) -> dict[str, float]:
     if not path.exists():  # of an earlier version
         return {}
     rows = (row for found in read_measures(path).values() for row in found if row.region == WHOLE_SLIDE)
-    return {row.title: row.value for row in rows}
+    return {row.title: row.value for row in rows if row.measure not in _LEFT_OUT}
 
 
 def _measures(slides: list[_Slide]) -> list[str]:
