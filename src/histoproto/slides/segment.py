@@ -29,7 +29,7 @@ from histoproto.slides.labelling.room import check_room
 from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
 from histoproto.slides.measures.measurement import measure_map, wanted_of
-from histoproto.slides.measures.part import parts_of
+from histoproto.slides.measures.part import if_few, parts_of
 from histoproto.slides.measures.table import MEASURES_FILE, write_measures
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.outlines.sieve import clean
@@ -111,7 +111,7 @@ def slide_steps(
         batch_size = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
         readers = options.readers or default_readers()
         labeller = SlideLabeller(segmenter, reader, plan, scope, settings, batch_size, readers)
-        windows, notes = int(plan.needed.sum()), (*reader.notes, *scope.notes)
+        windows, notes = int(plan.needed.sum()), (*reader.notes, *scope.notes, *if_few(regions)[1])
         summary = SlideSummary(out.name, plan.width, plan.height, mpp * downsample, windows, notes)
         with new_folder(out) as part, ExitStack() as stack:
             background = segmenter.tissues.background_index
@@ -167,7 +167,7 @@ def _export(
     with ThreadPoolExecutor(1) as pool:  # the picture takes as long as all the rest
         picture = part / "overview.png"
         drawn = pool.submit(write_overview, picture, overview, raster, tissues, summary.mpp, summary.name, areas)
-        parts = parts_of(raster, regions, downsample)
+        parts = parts_of(raster, if_few(regions)[0], downsample)
         measured = measure_map(raster, tissues.names, summary.mpp, parts, wanted_of(tissues.names))
         write_measures(part / MEASURES_FILE, {summary.name: measured})
         write_ome_tiff(part / "tissue.ome.tif", raster, tissues, summary.mpp)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from histoproto.slides.measures.part import NOTHING, parts_of
+from histoproto.slides.measures.part import NOTHING, if_few, parts_of
 from histoproto.slides.regions.geojson import Region
 from slides.measures.drawn import raster_of
 
@@ -33,3 +33,11 @@ def test_regions_are_parts_and_what_is_cut_out_is_not(tmp_path: Path) -> None:
         assert np.array_equal(found, wanted)
         assert outside.height * outside.width == 0
         assert sum(rows for _, rows in whole.strips(raster, 7, 2)) == 60
+
+
+def test_very_many_regions_are_measured_only_when_asked() -> None:
+    region = Region(shapely.box(0, 0, 9, 9), None)
+    assert if_few([region] * 1000) == ([region] * 1000, ())
+    kept, notes = if_few([region] * 1001)
+    assert not kept
+    assert "1001 regions are not in measures.csv" in notes[0]

@@ -20,7 +20,7 @@ from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
 from histoproto.ledger import Ledger, own
 from histoproto.report.page import render
-from histoproto.slides.export.areas import BACKGROUND, WHOLE_SLIDE
+from histoproto.slides.export.areas import BACKGROUND
 from histoproto.slides.export.finished import RECORD_FILE, read_finished
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
 from histoproto.slides.measures.table import MEASURES_FILE, read_measures
@@ -149,7 +149,7 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
 def _measured(path: Path) -> dict[str, float]:
     if not path.exists():  # of an earlier version
         return {}
-    rows = (row for found in read_measures(path).values() for row in found if row.region == WHOLE_SLIDE)
+    rows = (row for found in read_measures(path, regions=False).values() for row in found)
     return {row.title: row.value for row in rows if row.measure not in _LEFT_OUT}
 
 

@@ -18,6 +18,8 @@ from histoproto.slides.regions.polygons import fill_polygons
 Labels = NDArray[np.uint8]
 
 WHOLE_SLIDE = "slide"
+MOST = 1000
+"""Regions that are measured unasked; each takes some milliseconds and twenty rows."""
 NOTHING = 255
 """Label of pixels outside of a part. Whatever is no tissue, background too, has a label of C or above."""
 
@@ -56,6 +58,13 @@ class Part:
         for top in range(self.top, bottom, step):
             rows = min(step, bottom - top)
             yield self.read(raster, top, self.left, min(rows + below, bottom - top), self.width), rows
+
+
+def if_few(regions: Sequence[Region]) -> tuple[Sequence[Region], tuple[str, ...]]:
+    """The regions that are measured unasked, all or none, and what is to be said of it."""
+    if len(regions) <= MOST:
+        return regions, ()
+    return (), (f"its {len(regions)} regions are not in measures.csv; histoproto measure --regions measures them",)
 
 
 def parts_of(raster: LabelRaster, regions: Sequence[Region] = (), downsample: float = 1.0) -> list[Part]:

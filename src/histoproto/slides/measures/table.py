@@ -9,9 +9,12 @@ from pathlib import Path
 from histoproto.documents.tables import read_table, write_table
 from histoproto.errors import DocumentError
 from histoproto.slides.measures.measurement import Measurement
+from histoproto.slides.measures.part import WHOLE_SLIDE
 
 MEASURES_FILE = "measures.csv"
 HEADER = ("slide", "region", "measure", "tissue", "other", "um", "value", "unit")
+MOST = 512 << 20
+"""Bytes of a table."""
 
 
 def write_measures(path: Path, measured: Mapping[str, Sequence[Measurement]]) -> None:
@@ -28,13 +31,14 @@ def write_measures(path: Path, measured: Mapping[str, Sequence[Measurement]]) ->
     write_table(path, HEADER, rows)
 
 
-def read_measures(path: Path) -> dict[str, list[Measurement]]:
-    """Read what `write_measures` wrote.
+def read_measures(path: Path, regions: bool = True) -> dict[str, list[Measurement]]:
+    """Read what `write_measures` wrote; without those of regions, of which there may be very many, if they are not asked
+    for.
 
     Raises:
         DocumentError: it cannot be read, or is something else.
     """
-    table = read_table(path)
+    table = read_table(path, MOST, None if regions else lambda cells: cells[1] == WHOLE_SLIDE)
     if tuple(table.header) != HEADER:
         raise DocumentError(f"{path} is no table of measures: expected the columns {', '.join(HEADER)}")
     measured: dict[str, list[Measurement]] = {}
