@@ -32,7 +32,7 @@ def write_measures(path: Path, measured: Mapping[str, Sequence[Measurement]]) ->
 
 
 def read_measures(path: Path, regions: bool = True) -> dict[str, list[Measurement]]:
-    """Read what `write_measures` wrote; without those of regions, of which there may be very many, if they are not asked
+    """Read what `write_measures` wrote, without those of regions (there may be very many) if they are not asked
     for.
 
     Raises:
