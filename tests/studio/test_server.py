@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -55,6 +56,15 @@ def test_two_people_never_get_the_same_tile(client: TestClient) -> None:
     second = {tile["tile"] for tile in client.get("/api/next?who=CD&count=5").json()}
     assert len(first) == len(second) == 5
     assert not first & second
+
+
+def test_many_who_ask_at_once_get_different_tiles(session: Session) -> None:
+    session._claims = Claims()
+    with ThreadPoolExecutor(8) as several:
+        found = list(several.map(lambda who: session.next(f"person {who}", 2), range(8)))
+    given = [tile["tile"] for tiles in found for tile in tiles]
+    session._claims = Claims()
+    assert len(given) == len(set(given)) == 16
 
 
 def test_agreement_of_two_on_the_same_tiles(client: TestClient, session: Session) -> None:

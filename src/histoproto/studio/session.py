@@ -171,12 +171,11 @@ class Session:
 
     def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
-        project = self.opened()
-        pool, known = self.known(who)
-        skip = set(without)
-        known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
-        found = [(pool[one.tile], one) for one in suggest(known, count, project.settings.seed)]
-        with self._lock:
+        project, skip = self.opened(), set(without)
+        with self._lock:  # all of it, for two people may ask at once
+            pool, known = self.known(who)
+            known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
+            found = [(pool[one.tile], one) for one in suggest(known, count, project.settings.seed)]
             held = self._claims.of_others(who) | skip
             if not pool:  # nobody waits for the first to be looked at
                 order = pool_order(list(project.store.tiles().values()), project.settings.seed)
