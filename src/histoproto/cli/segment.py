@@ -78,6 +78,9 @@ def segment(
     ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write tissue.geojson.gz.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write probabilities.zarr.")] = False,
+    spatialdata: Annotated[
+        bool, typer.Option("--spatialdata", help="Also write spatialdata.zarr, for spatial omics.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that share the work.", show_default="1; with Ray one per GPU")
     ] = None,
@@ -109,6 +112,7 @@ def segment(
         model_mpp=model_mpp,
         gzip=gzip,
         probabilities=probabilities,
+        spatialdata=spatialdata,
         fast=fast,
         **given(
             views=views,

@@ -38,6 +38,8 @@ class SlideOptions:
     """Threads that read; None: half of the cores."""
     probabilities: bool = False
     """Write `probabilities.zarr`, on a grid of 8 × 8 pixels: that of the finest activation map."""
+    spatialdata: bool = False
+    """Write `spatialdata.zarr`."""
     min_area_um2: float = MINIMUM_AREA_UM2
     """Smaller specks of tissue, and smaller holes of glass, get the label of what is around them, in the label map and
     so in all that is made of it; 0: every pixel stays as it is."""

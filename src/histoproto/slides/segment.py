@@ -22,6 +22,7 @@ from histoproto.slides.export import (
     write_ome_tiff,
     write_overview,
 )
+from histoproto.slides.export.spatial import write_spatialdata
 from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
@@ -164,6 +165,9 @@ def _export(
     clean(raster, ceil(options.min_area_um2 / summary.mpp**2), strip_rows(raster.width))
     areas = slide_areas(raster, tissues, summary.mpp, regions, downsample)
     write_areas(part / "areas.csv", areas)
+    if options.spatialdata:
+        store = part / "spatialdata.zarr"
+        write_spatialdata(store, raster, tissues, areas, overview, downsample, summary.mpp, options.tolerance_um)
     with ThreadPoolExecutor(1) as pool:  # the picture takes as long as all the rest
         picture = part / "overview.png"
         drawn = pool.submit(write_overview, picture, overview, raster, tissues, summary.mpp, summary.name, areas)

@@ -20,6 +20,7 @@ from histoproto.ledger import Ledger
 from histoproto.model.archive import opened
 from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.finished import read_finished
+from histoproto.slides.export.spatial import require_spatialdata
 from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, has_failed, write_summary
 from histoproto.slides.many.job import Job, Outcome, is_finished
 from histoproto.slides.many.lock import clear_lock
@@ -98,6 +99,8 @@ def segment_slides(
     options, card = options or SlideOptions(), load_card(opened(run))
     options.settings(card.inference)  # what no slide could change is answered before any work
     options.scale(card)
+    if options.spatialdata:
+        require_spatialdata()
     _check_writable(out)
     Ledger(out).require_own(out / name for name in (SUMMARY_TABLE, SUMMARY_PAGE))
     named = [Job(name, task) for name, task in name_slides(tasks).items()]
@@ -142,6 +145,8 @@ def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: Mod
         "settings": settings,
         "training_data": card.training_data,
     }
+    for name, default in asdict(SlideOptions()).items():  # an option that came after the slide was done
+        record.settings.setdefault(name, default)
     for each in (settings, record.settings):  # what decides nothing but speed
         each |= {"readers": None, "batch_size": None}
     return any(getattr(record, name) != value for name, value in json.loads(json.dumps(wanted)).items())
