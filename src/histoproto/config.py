@@ -120,7 +120,8 @@ class TrainingSettings(_Group):
     views: Count = 4
     """Augmented views of each patch that features are kept of, with a frozen encoder; the first is the patch itself."""
     epochs: Count | None = None
-    """Times that every patch is seen; None: 6, or with few patches as many as it takes for about 350 steps."""
+    """Times that every patch is seen; None: 6, or with few patches as many as it takes for about 350 steps (200
+    with a frozen encoder)."""
     batch_size: Annotated[Count, Field(le=65536)] = 16
     learning_rate: Positive = 1e-3
     prototype_learning_rate: Positive = 1e-3
@@ -191,7 +192,10 @@ class Settings(_Group):
 
 TUNED: dict[Tuning, dict[str, dict[str, Any]]] = {
     "full": {},
-    "frozen": {"training": {"batch_size": 32, "learning_rate": 3e-3, "prototype_learning_rate": 3e-3}},
+    "frozen": {
+        "training": {"batch_size": 32, "learning_rate": 1e-3, "prototype_learning_rate": 1e-3},
+        "loss": {"similarity": 0.0},
+    },
     "head-first": {"training": {"learning_rate": 3e-4, "prototype_learning_rate": 3e-4}},
 }
 """By tuning: the settings it starts from where they are not the general ones."""

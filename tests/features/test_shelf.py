@@ -62,7 +62,7 @@ def test_features_of_every_view_are_those_of_the_encoder(tmp_path: Path) -> None
             assert (view == 0) == np.array_equal(stained, image)
             turned = dihedral(as_tensor(stained), views.turn(name, view))
             for found, expected in zip(shelf.read(views.key(name, view, 0.2)), encoder(turned[None]), strict=True):
-                torch.testing.assert_close(found, expected[0], atol=1e-3, rtol=1e-3)
+                torch.testing.assert_close(found.float(), expected[0], atol=1e-3, rtol=1e-3)
 
 
 def test_nothing_is_computed_twice_and_more_can_be_added(tmp_path: Path) -> None:
@@ -105,7 +105,8 @@ def test_a_damaged_chunk_is_computed_anew(tmp_path: Path, harm: str) -> None:
     again = shelf_of(tmp_path, encoder)
     assert fill(again, encoder, pictures.__getitem__, names) == len(names)
     for image, name in zip(pictures, names, strict=True):
-        torch.testing.assert_close(again.read(name)[0], encoder(as_tensor(image)[None])[0][0], atol=1e-3, rtol=1e-3)
+        found = again.read(name)[0].float()
+        torch.testing.assert_close(found, encoder(as_tensor(image)[None])[0][0], atol=1e-3, rtol=1e-3)
     assert not shelf_of(tmp_path, encoder).missing(names)
 
 

@@ -16,3 +16,9 @@ def test_few_patches_are_seen_more_often(patches: int, epochs: int) -> None:
 
 def test_defaults_are_valid() -> None:
     assert Settings().loss.warmup < 1
+
+
+def test_a_head_on_kept_features_takes_fewer_steps() -> None:
+    frozen = load_settings(overrides=["training.tuning=frozen"])
+    assert (frozen.training.batch_size, frozen.loss.similarity) == (32, 0)
+    assert count_epochs(frozen.training, 945) * (945 // 32) == 203

@@ -203,3 +203,11 @@ def test_what_needs_new_images_is_refused(data: Path, tmp_path: Path, method: st
     with pytest.raises(SettingError, match="tuning=full"):
         train(data, tmp_path / "run", settings_of(method, *more))
     assert not (tmp_path / "run").exists()
+
+
+def test_pbip_keeps_its_similarity_loss_with_a_frozen_encoder() -> None:
+    frozen = {
+        method: load_settings(overrides=[f"method={method}", "training.tuning=frozen"], presets=PRESETS)
+        for method in ("lpd", "pbip")
+    }
+    assert {method: settings.loss.similarity for method, settings in frozen.items()} == {"lpd": 0, "pbip": 0.1}

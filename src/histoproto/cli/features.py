@@ -19,16 +19,17 @@ def features(
 
     They are in the user's cache folder, or in the one that the variable HISTOPROTO_CACHE names, for all runs alike.
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from histoproto.features.place import clear as remove
     from histoproto.features.place import features_folder, holdings
 
     found = [each for each in holdings() if encoder is None or encoder in each.description.encoder]
     if not found:
-        typer.echo(f"nothing is kept in {features_folder()}")
+        of = f" of an encoder with {encoder!r} in its name" if encoder is not None else ""
+        typer.echo(f"nothing{of} is kept in {features_folder()}")
         return
-    table = Table("encoder", "patch", "weights", "views", "GB", "folder", box=None)
+    table = Table("encoder", "patch", "weights", "views", "GB", Column("folder", overflow="fold"), box=None)
     for each in found:
         what = each.description
         views = f"{each.size / (2 * what.length):.0f}"

@@ -67,7 +67,7 @@ class FeatureDataset(PatchDataset):
             changed = views.stained(self.pixels(index), image, view, self.jitter)
             sample["image"] = dihedral(torch.tensor(changed).permute(2, 0, 1).float() / 255, code)
         if self.teacher is not None:
-            sample["teacher"] = dihedral(self.teacher.read(image)[-1], code)
+            sample["teacher"] = dihedral(self.teacher.read(image)[-1].float(), code)
         if self.read_label_map is not None:
             labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
             sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)

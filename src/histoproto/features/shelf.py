@@ -144,7 +144,7 @@ class Shelf:
             chunk.path.unlink()
 
     def read(self, key: bytes) -> list[Tensor]:
-        """The features of a name: C_s×H_s×W_s of each scale, float.
+        """The features of a name: C_s×H_s×W_s of each scale, in half precision, as they are kept.
 
         Raises:
             KeyError: it is not there.
@@ -152,7 +152,7 @@ class Shelf:
         """
         chunk, index = self._places[key]
         try:
-            row = torch.from_numpy(chunk.row(index).astype(np.float32))
+            row = torch.from_numpy(chunk.row(index))
         except ValueError as error:
             raise DataError(f"{chunk.path} was damaged; start again, and what is lost is computed anew") from error
         parts = row.split([c * h * w for c, h, w in self.description.maps])

@@ -34,7 +34,7 @@ class StoredEncoder(nn.Module):
         if lacking:
             self.shelf.add(list(lacking), self.encoder(x[list(lacking.values())]))
         rows = [self.shelf.read(name) for name in names]
-        return [torch.stack(scale).to(x.device) for scale in zip(*rows, strict=True)]
+        return [torch.stack(scale).to(x.device).float() for scale in zip(*rows, strict=True)]
 
 
 def use_stored_features(network: Network, name: str, patch_size: int) -> Network:

@@ -88,7 +88,8 @@ def features_of(network: EncodedNetwork, batch: Sample) -> Sequence[Tensor]:
     """Features of a batch for the network's head, B×C_s×H_s×W_s per scale: of its images or, where the encoder is
     frozen, those that were kept."""
     if "features" in batch:
-        kept = [scale.contiguous(memory_format=torch.channels_last) for scale in batch["features"]]
+        # Kept in half precision, which is changed for a whole batch at once.
+        kept = [scale.to(torch.float32, memory_format=torch.channels_last) for scale in batch["features"]]
         found: Sequence[Tensor] = network.neck(kept)
         return found
     return network.features(batch["image"])

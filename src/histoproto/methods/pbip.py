@@ -33,7 +33,7 @@ class PBIP(LPD):
 
     preset: ClassVar = {
         "model": {"prototypes": 3, "merge": "mean", "pooling": "mean"},
-        "loss": {"diversity": 0.0},
+        "loss": {"diversity": 0.0, "similarity": 0.1},  # the second whatever the tuning
         "training": {"second_stage": True, "second_stage_encoder": "pretrained", "second_stage_averaging": 0.0},
     }
 
