@@ -20,9 +20,11 @@ from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.images import write_mask
 from histoproto.data.layouts import open_data
 from histoproto.data.masks import read_mask
+from histoproto.data.mosaic import MixedDataset
 from histoproto.errors import SettingError
 from histoproto.features.dataset import FeatureDataset
 from histoproto.features.filling import fill
+from histoproto.features.mosaics import MixedFeatures
 from histoproto.features.shelf import Shelf, describe
 from histoproto.inference.export import export_model
 from histoproto.inference.segmenter import Segmenter
@@ -116,7 +118,7 @@ def test_a_mask_is_turned_as_its_view_is(data: Path, tmp_path: Path) -> None:
         assert torch.equal(sample["mask"], (sample["image"][0] * 255).round().long())
 
 
-@pytest.mark.parametrize("method", ["lpd", "lpd+decoder", "cam", "supervised", "pbip"])
+@pytest.mark.parametrize("method", ["lpd", "lpd+decoder", "lpd+decoder+mosaic", "cam", "supervised", "pbip"])
 def test_every_method_that_can_be_frozen_is(data: Path, tmp_path: Path, method: str) -> None:
     run = train(data, tmp_path / "run", settings_of(method))
     before = build_method(settings_of(method), torch.tensor([0.5, 0.5])).network.encoder.state_dict()
@@ -125,6 +127,28 @@ def test_every_method_that_can_be_frozen_is(data: Path, tmp_path: Path, method: 
     after = network.encoder.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert any(adapter.weight.abs().sum() > 0 for adapter in network.neck.adapters)
+
+
+def test_mosaics_are_a_set_that_all_seeds_share(data: Path, tmp_path: Path) -> None:
+    """Their features are those of an image whose pixels are as `known` says: red and green patches put together."""
+    method = build_method(settings_of("lpd+decoder+mosaic"), torch.tensor([0.5, 0.5]))
+    shelf = Shelf(tmp_path, describe(method.network.encoder, "lite0", 64))
+    one, other = (
+        MixedFeatures(MixedDataset(PatchDataset(open_data(data).train, 64, Augmentation(0.1, seed)), ("r", "g")), *how)
+        for seed, how in ((0, (shelf, 2, True)), (1, (shelf, 2, True)))
+    )
+    assert one.mosaic_digests == other.mosaic_digests
+    for part in (one, other):
+        fill(shelf, method.network.encoder, part.pixels, part.digests, part.count, part.jitter)
+    assert fill(shelf, method.network.encoder, one.mosaic_pixels, one.mosaic_digests) == len(set(one.mosaic_digests))
+    sample, patch = one[3, len(one) + 2], one[3, 2]
+    assert (patch["known"] == -1).all()
+    assert sample["labels"].sum() == 0
+    red, green, _ = sample["image"]
+    assert ((red < green) == (sample["known"] == 0)).float().mean() > 0.9
+    expected = method.network.encoder.eval()(sample["image"][None])
+    for found, scale in zip(sample["features"], expected, strict=True):
+        torch.testing.assert_close(found.float(), scale[0].detach(), atol=2e-2, rtol=1e-2)
 
 
 def test_predict_segment_and_export_need_nothing_new(run: Path, data: Path, tmp_path: Path) -> None:
@@ -196,13 +220,19 @@ def test_head_first_goes_on_from_the_head_and_resumes_exactly(data: Path, tmp_pa
         assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
-@pytest.mark.parametrize(
-    ("method", "more"), [("mosaic", ()), ("lpd+decoder+mosaic", ()), ("lpd", ("loss.refiner=image",))]
-)
+@pytest.mark.parametrize(("method", "more"), [("mosaic", ()), ("lpd+mosaic", ()), ("lpd", ("loss.refiner=image",))])
 def test_what_needs_new_images_is_refused(data: Path, tmp_path: Path, method: str, more: tuple[str, ...]) -> None:
     with pytest.raises(SettingError, match="tuning=full"):
         train(data, tmp_path / "run", settings_of(method, *more))
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_not_kept_is_told_with_the_name_that_was_asked_for(data: Path, run: Path) -> None:
+    kept = CliRunner().invoke(app, ["features"]).output
+    assert "tf_efficientnet_lite0" in kept
+    none = CliRunner().invoke(app, ["features", "--encoder", "nosuch", "--clear"])
+    assert "'nosuch'" in none.output
+    assert CliRunner().invoke(app, ["features"]).output == kept
 
 
 def test_pbip_keeps_its_similarity_loss_with_a_frozen_encoder() -> None:

@@ -58,7 +58,6 @@ class LPDWithDecoderAndMosaics(LPDWithDecoder):
     """
 
     replaced = 1 / 3
-    from_features = False
 
 
 def _count_mosaics(batch: Sample) -> int:

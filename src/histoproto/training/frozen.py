@@ -8,9 +8,11 @@ import torch
 from rich.console import Console
 
 from histoproto.config import Settings
+from histoproto.data.mosaic import MixedDataset
 from histoproto.errors import SettingError
 from histoproto.features.dataset import FeatureDataset
 from histoproto.features.filling import fill
+from histoproto.features.mosaics import MixedFeatures
 from histoproto.features.place import features_folder
 from histoproto.features.shelf import Shelf, describe
 from histoproto.methods.base import Method
@@ -54,10 +56,14 @@ def freeze(method: Method, material: Material, settings: Settings, device: torch
     method.network.encoder.requires_grad_(False)
     training, model = settings.training, settings.model
     shelf = _shelf(method.network.encoder, model.encoder, material.patch_size, device)
-    learnt = FeatureDataset(material.training, shelf, training.views, type(method).sees_images)
+    how = (shelf, training.views, type(method).sees_images)
+    mixed = material.training
+    learnt = MixedFeatures(mixed, *how) if isinstance(mixed, MixedDataset) else FeatureDataset(mixed, *how)
     held = FeatureDataset(material.held_out, shelf, 1) if material.held_out else None
     for part in (learnt, held) if held else (learnt,):
         fill(shelf, method.network.encoder, part.pixels, part.digests, part.count, part.jitter, _tell)
+    if isinstance(learnt, MixedFeatures):
+        fill(shelf, method.network.encoder, learnt.mosaic_pixels, learnt.mosaic_digests, tell=_tell)
     if method.cached_teacher is not None:
         encoder = method.cached_teacher.encoder
         learnt.teacher = _shelf(encoder, settings.loss.teacher.partition("@")[0], material.patch_size, device)
