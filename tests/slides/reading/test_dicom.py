@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
 
 from histoproto.errors import ImageError
+from histoproto.slides.reading.dicom import DicomSlide
 from histoproto.slides.reading.opening import open_slide
 from slide_files import write_dicom
 
@@ -86,3 +88,57 @@ def test_monochrome(picture: Pixels, tmp_path: Path) -> None:
         path = changed(tmp_path / "a.dcm", grey, PhotometricInterpretation=kind, SamplesPerPixel=1)
         with open_slide(path) as slide:
             assert np.abs(slide.read(0, 0, slide.width, slide.height).astype(int) - expected).mean() < 3
+
+
+def stored(path: Path, picture: Pixels, syntax: pydicom.uid.UID, **values: object) -> Path:
+    """The slide with frames that are stored otherwise."""
+    write_dicom(path, picture, mpp=0.5)
+    with pydicom.dcmread(path) as file:
+        (high, wide), (height, width) = (file.Rows, file.Columns), picture.shape[:2]
+        padded = np.pad(picture, ((0, -height % high), (0, -width % wide), (0, 0)), mode="edge")
+        frames = [
+            np.ascontiguousarray(padded[top : top + high, left : left + wide])
+            for top in range(0, padded.shape[0], high)
+            for left in range(0, padded.shape[1], wide)
+        ]
+        file.file_meta.TransferSyntaxUID = syntax
+        file.PhotometricInterpretation, file.DimensionOrganizationType = "RGB", "TILED_FULL"
+        for name, value in values.items():
+            setattr(file, name, value)
+        if syntax.is_compressed:
+            file.PixelData = pydicom.encaps.encapsulate([imagecodecs.jpegls_encode(frame) for frame in frames])
+        else:
+            planar = values.get("PlanarConfiguration") == 1
+            file.PixelData = b"".join((np.moveaxis(f, 2, 0) if planar else f).tobytes() for f in frames)
+            file["PixelData"].is_undefined_length = False
+            file["PixelData"].VR = "OB"
+        file.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_plain_frames(planar: int, picture: Pixels, tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.dcm", picture, pydicom.uid.ExplicitVRLittleEndian, PlanarConfiguration=planar)
+    with DicomSlide(path) as slide:
+        assert (slide.read(0, 0, slide.width, slide.height) == picture).all()
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(ImageError, match=r"a\.dcm"), DicomSlide(path) as slide:
+        slide.read(0, 0, slide.width, slide.height)
+
+
+def test_jpeg_ls(picture: Pixels, tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.dcm", picture, pydicom.uid.JPEGLSLossless, PlanarConfiguration=0)
+    with DicomSlide(path) as slide:
+        assert (slide.read(0, 0, slide.width, slide.height) == picture).all()
+
+
+def test_other_ways_to_store_are_named(picture: Pixels, tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.dcm", picture, pydicom.uid.JPEGLSLossless)
+    with pydicom.dcmread(path) as file:
+        file.file_meta.TransferSyntaxUID = pydicom.uid.RLELossless
+        file.save_as(path)
+    with pytest.raises(ImageError, match="RLE Lossless; expected JPEG"):
+        open_slide(path)
+    ybr = stored(tmp_path / "b.dcm", picture, pydicom.uid.JPEGLSLossless, PhotometricInterpretation="YBR_FULL")
+    with pytest.raises(ImageError, match="YBR pixels as JPEG-LS"):
+        DicomSlide(ybr)

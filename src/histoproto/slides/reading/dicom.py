@@ -29,12 +29,16 @@ _JPEG_COLOURS = {
     "MONOCHROME2": "GRAYSCALE",
 }
 _PHOTOMETRIC = ("", *_JPEG_COLOURS, "YBR_ICT", "YBR_RCT")
+_JPEG, _JPEG_2000, _JPEG_LS = ("4.50", "4.51"), ("4.90", "4.91"), ("4.80",)
+_NATIVE = "1"
+"""How pixels are stored (the end of the transfer syntax): in plain, explicit, little endian."""
+_SYNTAXES = "1.2.840.10008.1.2."
 SEAMS = 16
 """That are looked at to find the order of frames."""
 
 
 class DicomSlide(SlideReader):
-    """One level of a DICOM whole slide, tiled in full, each frame compressed as JPEG or JPEG 2000.
+    """One level of a DICOM whole slide, tiled in full, frames plain or compressed as JPEG, JPEG-LS or JPEG 2000.
 
     Frames go row by row. A file that does not say so (no DimensionOrganizationType) may also hold them column by
     column; then the order is taken in which neighbours fit better.
@@ -57,6 +61,9 @@ class DicomSlide(SlideReader):
                 width = _positive(header, path, "TotalPixelMatrixColumns")
                 _check_kind(header, path)
                 self._photometric = str(header.get("PhotometricInterpretation", ""))
+                self._syntax = _syntax(header, path)
+                self._planar = header.get("PlanarConfiguration", 0) == 1
+                self._samples = int(header.get("SamplesPerPixel", 3))
                 self.stated = _stated(header)
                 self.vendor = str(header.get("Manufacturer", ""))
             self.format, self.notes = "DICOM", []
@@ -87,9 +94,15 @@ class DicomSlide(SlideReader):
 
     def _find_frames(self, count: int) -> list[tuple[int, int]]:
         """Start and length in the file of each frame, row by row."""
-        head = self._file.read(12)  # tag, kind and the length of the element, which is not known beforehand
+        head = self._file.read(12)  # tag, kind and the length of the element, which is not known if it is compressed
+        if self._syntax == _NATIVE:
+            size = self._tile[0] * self._tile[1] * self._samples
+            missing = size * count - int.from_bytes(head[8:], "little")
+            if head[:4] != b"\xe0\x7f\x10\x00" or missing not in (0, -1):  # padded to an even length
+                raise ImageError(f"{self.path} does not hold {count} frames of {size} bytes; it is sparse or damaged")
+            return [(self._file.tell() + index * size, size) for index in range(count)]
         if head[:4] != b"\xe0\x7f\x10\x00" or head[8:] != b"\xff\xff\xff\xff":
-            raise ImageError(f"{self.path} holds no compressed frames, expected a whole slide in JPEG or JPEG 2000")
+            raise ImageError(f"{self.path} holds no frames where it says that they are; it is damaged or not a slide")
         parse_basic_offsets(self._file)
         found, starts = parse_fragments(self._file)
         if found != count:
@@ -116,7 +129,13 @@ class DicomSlide(SlideReader):
         with self._lock:
             self._file.seek(start)
             data = self._file.read(length)
-        if data[:2] == b"\xff\xd8":  # a marker in the JPEG counts more: some files in YBR say RGB
+        if self._syntax == _NATIVE:
+            shape = (self._samples, *self._tile) if self._planar else (*self._tile, self._samples)
+            pixels = np.frombuffer(data, np.uint8).reshape(shape)
+            pixels = np.moveaxis(pixels, 0, 2) if self._planar else pixels
+        elif self._syntax in _JPEG_LS:
+            pixels = imagecodecs.jpegls_decode(data)
+        elif data[:2] == b"\xff\xd8":  # a marker in the JPEG counts more: some files in YBR say RGB
             marked = data[6:10] == b"JFIF" or b"Adobe" in data[:1024]
             stored = None if marked else _JPEG_COLOURS.get(self._photometric)
             outside = "GRAYSCALE" if self._photometric.startswith("MONO") else "RGB"
@@ -137,6 +156,23 @@ def _positive(header: pydicom.Dataset, path: Path, name: str) -> int:
     if not isinstance(value, int) or value < 1:
         raise ImageError(f"{path} is no DICOM whole slide: its {name} is {value!r}")
     return value
+
+
+def _syntax(header: pydicom.Dataset, path: Path) -> str:
+    """How frames are stored.
+
+    Raises:
+        ImageError: in a way that is not read.
+    """
+    uid = header.file_meta.get("TransferSyntaxUID") or pydicom.uid.UID("")
+    found = str(uid).removeprefix(_SYNTAXES)
+    if found not in (_NATIVE, *_JPEG, *_JPEG_LS, *_JPEG_2000):
+        raise ImageError(
+            f"{path} is stored as {uid.name or 'nothing it names'}; expected JPEG, JPEG-LS, JPEG 2000 or plain"
+        )
+    if found in (_NATIVE, *_JPEG_LS) and str(header.get("PhotometricInterpretation", "")).startswith("YBR"):
+        raise ImageError(f"{path} holds YBR pixels as {uid.name}; expected RGB or grey, save it as RGB")
+    return found
 
 
 def _check_kind(header: pydicom.Dataset, path: Path) -> None:
