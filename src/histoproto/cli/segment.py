@@ -154,6 +154,7 @@ def segment(
             tiles=tiles,
             slides=slide,
             retry_failed=retry_failed,
+            left_out=left_out.notes,
         )
     _print_areas(report.names("done", "finished"), out)
     finished, failed = len(report.names("finished")), len(report.failed)

@@ -153,3 +153,13 @@ def test_measures_of_slides_are_in_both(tmp_path: Path) -> None:
     assert all(title in page.text for title in titles)
     assert "12.2" in page.text
     assert "11.0" not in page.text
+
+
+def test_what_was_left_out_or_assumed_is_on_the_page(tmp_path: Path) -> None:
+    add_slide(tmp_path, "a", 2.0, 0.0)
+    record = json.loads((tmp_path / "a" / "record.json").read_text())
+    (tmp_path / "a" / "record.json").write_text(json.dumps(record | {"notes": ["of its 2 images <b> the largest"]}))
+    write_summary(tmp_path, left_out=["left out: x.czi: Zeiss CZI is not read"])
+    text = Page(tmp_path / "summary.html").text
+    assert "of its 2 images <b> the largest" in text
+    assert "Zeiss CZI is not read" in text

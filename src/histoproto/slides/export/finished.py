@@ -27,6 +27,7 @@ class SlideRecord(BaseModel):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     windows: Annotated[int, Field(ge=0)]
     tissues: list[_Tissue]
+    notes: list[str] = []
     settings: dict[str, Any] = {}
     training_data: dict[str, Any] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,8 @@ class _Slide:
     """As the `src` of an `<img>`."""
     sentence: str = ""
     """Why it failed."""
+    notes: tuple[str, ...] = ()
+    """What was chosen, assumed or left out."""
 
     @property
     def state(self) -> str:
@@ -78,7 +80,7 @@ def has_failed(out: Path, name: str) -> bool:
     return (out / f"{name}{_FAILED}").exists()
 
 
-def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
+def write_summary(out: Path, failed: Iterable[Failure] = (), left_out: Sequence[str] = ()) -> None:
     """Write `summary.csv` and `summary.html` anew from the folders of finished slides, those with a `record.json`.
 
     May be called by several processes at once: each writes whole files from what is there. Failures are kept in files
@@ -87,6 +89,7 @@ def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
     Args:
         out: folder of the folders of slides.
         failed: slides that failed just now.
+        left_out: sentences on what was found beside the slides and not taken.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -109,6 +112,7 @@ def write_summary(out: Path, failed: Iterable[Failure] = ()) -> None:
         slides=slides,
         measures=_measures(slides),
         done=len(done),
+        left_out=left_out,
         failed=[slide for slide in slides if slide.state == "failed"],
         tissue=area_text(sum(slide.tissue_mm2 for slide in done if not math.isnan(slide.tissue_mm2))),
         hours=sum(slide.seconds or 0 for slide in done) / 3600,
@@ -141,6 +145,7 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
                 record.seconds,
                 record.windows,
                 picture,
+                notes=tuple(record.notes),
             )
         )
     return slides, colours

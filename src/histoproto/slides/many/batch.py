@@ -68,6 +68,7 @@ def segment_slides(
     tiles: Tiles | None = None,
     slides: Callable[[Outcome, int, int], None] | None = None,
     retry_failed: bool = False,
+    left_out: Sequence[str] = (),
 ) -> BatchReport:
     """Segment slides into OUT/NAME, each once, and write OUT/summary.csv and OUT/summary.html.
 
@@ -86,6 +87,7 @@ def segment_slides(
         tiles: told of progress in a slide: its name, tiles done, tiles in all (not with Ray).
         slides: told of each outcome, slides done with, and slides in all.
         retry_failed: only those that failed before.
+        left_out: sentences on what was found and not taken, for the summary.
 
     Raises:
         RunError, SettingError: a model or a setting that will not do for any slide.
@@ -131,7 +133,7 @@ def segment_slides(
             if slides:
                 slides(outcome, len(outcomes), len(named))
     report = BatchReport(tuple(outcomes[job.name] for job in named), outdated)
-    write_summary(out, [Failure(one.job.name, one.job.task.path, one.sentence) for one in report.failed])
+    write_summary(out, [Failure(one.job.name, one.job.task.path, one.sentence) for one in report.failed], left_out)
     return report
 
 
