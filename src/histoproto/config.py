@@ -165,6 +165,8 @@ class InferenceSettings(_Group):
     """`none`: every pixel gets a tissue; `activation` (the paper): (1 − max)^10; `glass`: bright, colourless pixels."""
     views: Literal[1, 6] = 1
     crf: bool = False
+    abstain: Fraction = 0.0
+    """A place whose chance is lower is left `uncertain`, of no tissue; 0: none is."""
 
     @field_validator("fusion_weights")
     @classmethod

@@ -23,7 +23,11 @@ from histoproto.errors import SettingError, TissueError, shown
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _DEFAULT_COLOURS = ("#d62728", "#2ca02c", "#1f77b4", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
 LONGEST_NAME = 100
-_BACKGROUND_COLOUR = "#ffffff"
+MOST_TISSUES = 253
+"""So that a byte holds background, uncertain places and one value that means nothing."""
+_BACKGROUND_COLOUR, UNCERTAIN_COLOUR = "#ffffff", "#7f7f7f"
+UNCERTAIN = "uncertain"
+"""The label of places whose tissue a model does not dare to name; no tissue may be called so."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class TissueSet:
         values = [tissue.value for tissue in self.tissues]
         for name in names:
             _check_name(name)
+        if len(names) > MOST_TISSUES:
+            raise TissueError(f"at most {MOST_TISSUES} tissue classes can be told apart, found {len(names)}")
         if not names:
             raise TissueError("no tissue classes were given; name at least one")
         if len(set(names)) < len(names) or not all(names):
@@ -130,9 +136,24 @@ class TissueSet:
             raise TissueError(f"there is no tissue {name!r}; there are {', '.join(self.names)}")
         return self.names.index(name)
 
+    @property
+    def uncertain_index(self) -> int:
+        """The index of places that were left uncertain: C + 1."""
+        return len(self.tissues) + 1
+
+    @property
+    def uncertain_value(self) -> int:
+        """Their value in mask files: the highest that is free, mostly 255."""
+        taken = {self.background, *(tissue.value for tissue in self.tissues)}
+        return next(value for value in range(255, -1, -1) if value not in taken)
+
     def rgb(self) -> NDArray[np.uint8]:
         """Colours as a (C + 1) × 3 uint8 array in index order, background (white) last."""
-        colours = [tissue.colour for tissue in self.tissues] + [_BACKGROUND_COLOUR]
+        return self.palette()[:-1]
+
+    def palette(self) -> NDArray[np.uint8]:
+        """Colours of all that maps may show, (C + 2) × 3: as `rgb`, and then that of uncertain places (grey)."""
+        colours = [*(tissue.colour for tissue in self.tissues), _BACKGROUND_COLOUR, UNCERTAIN_COLOUR]
         return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], dtype=np.uint8)
 
     def encode(self, mask: NDArray[np.integer[Any]], source: str = "the mask") -> NDArray[np.uint8]:
@@ -156,8 +177,9 @@ class TissueSet:
         return np.asarray(table[mask])
 
     def decode(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Label map of indices → mask file values; the inverse of `encode`."""
-        return np.array([*(tissue.value for tissue in self.tissues), self.background], dtype=np.uint8)[labels]
+        """Label map of indices → mask file values; the inverse of `encode`, which knows no uncertain places."""
+        values = [*(tissue.value for tissue in self.tissues), self.background, self.uncertain_value]
+        return np.array(values, dtype=np.uint8)[labels]
 
 
 def _check_name(name: Any) -> None:
@@ -168,6 +190,8 @@ def _check_name(name: Any) -> None:
         raise TissueError(
             f"the name of a class has at most {LONGEST_NAME} letters and no blanks around it, found {shown(name)}"
         )
+    if name.casefold() == UNCERTAIN:
+        raise TissueError(f"no class may be called {name!r}: that is the label of places that a model leaves open")
     try:
         check_text(name, "the name of a class")
     except SettingError as error:

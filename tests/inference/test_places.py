@@ -8,7 +8,7 @@ from fakes import ColourNetwork
 from histoproto.config import InferenceSettings
 from histoproto.inference.fusion import upsample_maps
 from histoproto.inference.gating import strongest
-from histoproto.inference.large import windowed_maps
+from histoproto.inference.large import windowed_evidence
 from histoproto.inference.patches import Evidence, as_batch, gated, patch_evidence, patch_maps
 from histoproto.inference.places import LEAST_SHARE, place_evidence, spread
 from histoproto.inference.windows import CELL, Window, blend, window_grid, window_weights
@@ -56,7 +56,7 @@ def test_a_single_window_is_gated_as_a_patch(settings: InferenceSettings) -> Non
     maps, logits, _ = patch_evidence(network, batch, settings, cell=CELL)
     patch = gated(Evidence(upsample_maps(maps, (64, 64)), logits), settings, THRESHOLDS)
     assert torch.equal(patch.present, patch_maps(network, batch, settings, THRESHOLDS).present)
-    window = windowed_maps(network, image, 64, settings, THRESHOLDS)
+    window = gated(windowed_evidence(network, image, 64, settings, THRESHOLDS), settings, THRESHOLDS)
     assert torch.equal(window.present, patch.present[:, :, None, None].expand_as(window.present))
     torch.testing.assert_close(window.scores, patch.scores, atol=1e-4, rtol=1e-4)
     assert torch.equal(strongest(window.scores), strongest(patch.scores))

@@ -18,7 +18,8 @@ from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.windows import CELL
 from histoproto.slides.ahead import read_ahead
 from histoproto.slides.export import read_areas, read_probabilities
-from histoproto.slides.labelling.labels import Batch, SlideLabeller, in_batches
+from histoproto.slides.labelling.batches import Batch, in_batches
+from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import MaskScope, Scope, find_scope

@@ -195,6 +195,12 @@ def score_table(name: str, result: dict[str, Any]) -> Table:
         f"FwIoU {percent(scores['fwiou'])}, pixel accuracy {percent(scores['pixel_accuracy'])}, pixels given to a "
         f"tissue that is not in the patch {percent(scores['mislabelled'])}; AP and F1: image-level classifier"
     )
+    if found := result.get("calibration"):
+        table.caption += (
+            f"\nexpected calibration error {percent(found['error_before'])} before, {percent(found['error'])} after "
+            f"calibration; doubtful {percent(found['doubtful'])} of the pixels; the most doubtful tenth holds "
+            f"{percent(found['errors_in_doubtful_tenth'])} of the errors"
+        )
     return table
 
 

@@ -50,6 +50,10 @@ FusionOption = Annotated[Fusion | None, typer.Option(help="How scales are fused.
 BackgroundOption = Annotated[
     Background | None, typer.Option(help="How background is found.", show_default="the model's")
 ]
+AbstainOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=0.99, help="Leave places uncertain whose chance is lower.", show_default="the model's: 0"),
+]
 FastOption = Annotated[bool, typer.Option("--fast", help="Half precision: about twice as quick, hardly other masks.")]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from histoproto.cli.inference_options import (
+    AbstainOption,
     BackgroundOption,
     CrfOption,
     DeviceOption,
@@ -31,6 +32,7 @@ def predict(
     crf: CrfOption = None,
     fusion: FusionOption = None,
     background: BackgroundOption = None,
+    abstain: AbstainOption = None,
     labels_from_names: Annotated[
         bool, typer.Option("--labels-from-names", help="Use the labels in file names such as NAME[101].png.")
     ] = False,
@@ -43,13 +45,14 @@ def predict(
     """
     from histoproto.data.images import list_others
     from histoproto.errors import ImageError
+    from histoproto.inference.doubt import notes_on_trust
     from histoproto.inference.predict import find_images, predict_files
     from histoproto.inference.segmenter import Segmenter
     from histoproto.inference.settings import change_settings
 
     find_images(images)  # a mistyped path is answered before the model is loaded
     segmenter = Segmenter.load(run, device, fast)
-    changes = given(views=views, crf=crf, fusion=fusion, background=background)
+    changes = given(views=views, crf=crf, fusion=fusion, background=background, abstain=abstain)
     settings = change_settings(segmenter.card.inference, **changes)
     if mpp is not None and segmenter.card.mpp is None:
         typer.echo(
@@ -71,8 +74,17 @@ def predict(
     for folder in filter(Path.is_dir, images):
         if others := list_others(folder):
             typer.echo(f"note: left out of {folder}, as they are no images of a kind that is read: {others}", err=True)
+    for note in notes_on_trust(segmenter.card, settings, segmenter.strangeness is not None):
+        typer.echo(f"note: {note}", err=True)
     for note, count in prediction.notes:
         typer.echo(f"note: {count} of {len(prediction.done)} images: {note}", err=True)
+    if prediction.strange:
+        names = ", ".join(path.name for path in prediction.strange[:5]) + (" …" if len(prediction.strange) > 5 else "")
+        typer.echo(
+            f"note: {len(prediction.strange)} of {len(prediction.done)} images are unlike the training patches, expect "
+            f"little: {names}",
+            err=True,
+        )
     for _, sentence in prediction.failed:
         typer.echo(f"failed: {sentence}", err=True)
     if prediction.failed:

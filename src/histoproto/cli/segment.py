@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from histoproto.cli.inference_options import (
+    AbstainOption,
     BackgroundOption,
     CrfOption,
     DeviceOption,
@@ -63,6 +64,10 @@ def segment(
     crf: CrfOption = None,
     fusion: FusionOption = None,
     background: BackgroundOption = None,
+    abstain: AbstainOption = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write uncertainty.zarr and .ome.tif: doubt and strangeness.")
+    ] = False,
     overlap: Annotated[
         float | None,
         typer.Option(min=0, max=0.9, help="Of neighbouring windows; 0.5 is quicker.", show_default="0.75"),
@@ -113,8 +118,10 @@ def segment(
         gzip=gzip,
         probabilities=probabilities,
         spatialdata=spatialdata,
+        uncertainty=uncertainty,
         fast=fast,
         **given(
+            abstain=abstain,
             views=views,
             crf=crf,
             fusion=fusion,

@@ -108,7 +108,7 @@ def write_mask(path: Path, labels: NDArray[np.uint8], tissues: TissueSet) -> Non
     """
     image = Image.fromarray(tissues.decode(labels))
     palette = np.zeros((256, 3), dtype=np.uint8)
-    palette[tissues.decode(np.arange(len(tissues) + 1, dtype=np.uint8))] = tissues.rgb()
+    palette[tissues.decode(np.arange(len(tissues) + 2, dtype=np.uint8))] = tissues.palette()
     image.putpalette(palette.tobytes())
     _save(image, path)
 

@@ -75,7 +75,7 @@ def evaluate_patches(
                 sizes = " px, its mask ".join(f"{w} × {h}" for h, w in (image.shape[:2], truth.shape))
                 raise DataError(f"{patch.image} has {sizes} px; they must agree")
         labels = [np.isin(known, truth) for truth in truths] if oracle else None
-        results = segmenter.stream((image for _, image in chunk), labels, settings)
+        results = segmenter.stream((image for _, image in chunk), labels, settings, doubt=True)
         for (patch, _), truth, result in zip(chunk, truths, results, strict=True):
             yield PatchResult(patch, result, truth, confusion_matrix(result.labels, truth, len(known)))
 

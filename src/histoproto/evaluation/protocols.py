@@ -83,6 +83,7 @@ class Protocol:
             background=self.find_background,
             views=self.views,
             crf=self.crf,
+            abstain=0,  # every pixel is scored
         )
 
     @property

@@ -29,6 +29,7 @@ class ResultForm(BaseModel):
     data: _Source | None = None
     scores: dict[str, _Score] = {}
     classifier: dict[str, _Score] = {}
+    calibration: dict[str, _Score] = {}
     tissues: dict[str, dict[str, _Score]] = {}
     confusion: _Matrix = []
     groups: dict[str, _Matrix] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from histoproto.evaluation.boundary import boundary_counts, boundary_iou
 from histoproto.evaluation.classifier import classifier_scores
@@ -21,6 +21,8 @@ from histoproto.evaluation.confusion import (
     scores,
 )
 from histoproto.evaluation.patches import PatchResult
+from histoproto.evaluation.reliability import Reliability
+from histoproto.inference.doubt import DOUBTFUL
 from histoproto.tissue import TissueSet
 
 
@@ -45,7 +47,10 @@ def summarise(
     Returns:
         Fractions in [0, 1], None where there is nothing to score:
         `scores` (miou, mdice, fwiou, boundary_iou, pixel_accuracy, mislabelled: share of scored pixels given to a
-        tissue that is not in the patch at all), `classifier` (mean_average_precision, mean_f1), `tissues` (by name:
+        tissue that is not in the patch at all), `calibration` (of pixels of true tissue that a tissue was named for:
+        `error_before`, expected calibration error of the gated maps as they are, and `error` of the calibrated chances;
+        `doubtful`, share whose chance is below `DOUBTFUL`; `errors_in_doubtful_tenth`, share of the errors that are in
+        the most doubtful tenth), `classifier` (mean_average_precision, mean_f1), `tissues` (by name:
         iou, dice, boundary_iou, average_precision, f1, threshold, pixels and patches that hold it), `pixels` (scored),
         `confusion` ((C+1)², rows are true, background last) and, if asked for, `groups` (such a matrix by region).
     """
@@ -55,6 +60,7 @@ def summarise(
     by_region: dict[str, Matrix] = defaultdict(lambda: np.zeros_like(total))
     mislabelled = 0
     probabilities, present = [], []
+    calibrated, plainly = Reliability(), Reliability()
     for done, result in enumerate(results, start=1):
         total += result.matrix
         by_region[result.patch.region] += result.matrix
@@ -62,6 +68,8 @@ def summarise(
         mislabelled += mislabelled_pixels(result.matrix, background)
         probabilities.append(result.segmentation.probabilities)
         present.append(result.present)
+        _count(calibrated, result.segmentation.doubt, result, count)
+        _count(plainly, result.segmentation.uncalibrated, result, count)
         if progress:
             progress(done)
     found, outline = scores(total, background), boundary_iou(outlines)
@@ -94,12 +102,24 @@ def summarise(
             name: {key: plain(values[index]) for key, values in columns.items()}
             for index, name in enumerate(tissues.names)
         },
+        "calibration": {
+            "error_before": plain(plainly.calibration_error()),
+            "error": plain(calibrated.calibration_error()),
+            "doubtful": plain(calibrated.share_from(1 - DOUBTFUL)),
+            "errors_in_doubtful_tenth": plain(calibrated.errors_in_most_doubtful()),
+        },
         "pixels": pixels,
         "confusion": total.tolist(),
     }
     if groups:
         summary["groups"] = {name: matrix.tolist() for name, matrix in sorted(by_region.items())}
     return summary
+
+
+def _count(reliability: Reliability, doubt: NDArray[np.float32] | None, result: PatchResult, tissues: int) -> None:
+    if doubt is not None:
+        named = (result.truth < tissues) & (result.segmentation.labels < tissues)
+        reliability.add(doubt[named], (result.truth == result.segmentation.labels)[named])
 
 
 def plain(number: ArrayLike) -> float | int | None:

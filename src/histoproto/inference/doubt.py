@@ -23,6 +23,8 @@ from histoproto.model.saving import ModelCard
 
 DOUBTFUL = 0.6
 """A place is doubtful where the chance of its tissue is lower."""
+STRANGE_FROM = 0.5
+"""An image is strange if more than this share of its tissue is."""
 
 
 def tissue_chances(
@@ -77,3 +79,11 @@ def temperature_of(card: ModelCard, settings: InferenceSettings) -> tuple[float,
     if settings.fusion != card.inference.fusion:
         return 1.0, f"chances were calibrated for {card.inference.fusion} maps, not for {settings.fusion} ones"
     return card.temperature.value, ""
+
+
+def notes_on_trust(card: ModelCard, settings: InferenceSettings, known: bool) -> list[str]:
+    """Sentences on what a model cannot tell of its own doubt, and of images that are unlike its training patches."""
+    notes = [sentence for sentence in (temperature_of(card, settings)[1],) if sentence]
+    if not known:
+        notes.append("nothing is known of how the training patches look, so strange images are not told")
+    return notes

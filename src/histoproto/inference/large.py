@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from histoproto.config import InferenceSettings
 from histoproto.inference.background import glass_in_strips
 from histoproto.inference.crf import dense_crf
 from histoproto.inference.fusion import Ranges, upsample_maps
-from histoproto.inference.patches import Evidence, PatchMaps, add_ranges, as_batch, gated, patch_evidence
+from histoproto.inference.patches import Evidence, add_ranges, as_batch, patch_evidence
 from histoproto.inference.places import place_evidence, spread
+from histoproto.inference.strangeness import Strangeness
 from histoproto.inference.windows import CELL, OVERLAP, Window, blend, window_grid
 from histoproto.model.network import Network
 
@@ -32,7 +33,7 @@ HALO_WITH_CRF = 16
 """Cells."""
 
 
-def windowed_maps(
+def windowed_evidence(
     network: Network,
     image: NDArray[np.uint8],
     patch_size: int,
@@ -40,8 +41,9 @@ def windowed_maps(
     thresholds: Tensor,
     labels: Tensor | None = None,
     overlap: float = OVERLAP,
-) -> PatchMaps:
-    """Maps of one image of any size, blended on the CPU from those of its windows, as those of a slide are.
+    strangeness: Strangeness | None = None,
+) -> Evidence:
+    """What is known at each pixel of one image of any size, blended on the CPU from its windows, as for a slide.
 
     Which tissues are present is decided at each place by the windows around it (`places`): what the classifier says is
     about a patch, and a tissue at one end of a large image says nothing about the other. Min–max maps, on the other
@@ -54,44 +56,52 @@ def windowed_maps(
         patch_size: side of the windows, rounded up to whole cells.
         labels: `oracle` labels of the whole image, 1×C bool, or None.
         overlap: of neighbouring windows, in [0, 1).
+        strangeness: see `patch_evidence`.
 
     Returns:
-        For a batch of one; presence goes by place.
+        For a batch of one, to be `gated`; all of it goes by place.
     """
     height, width = image.shape[:2]
-    evidence = blended_evidence(network, image, patch_size, settings, thresholds, labels, overlap)
+    evidence = blended_evidence(network, image, patch_size, settings, thresholds, labels, overlap, strangeness)
     rows, columns = evidence.maps.shape[-2:]
-    size = (rows * CELL, columns * CELL)
-    maps, logits = (upsample_maps(each, size)[..., :height, :width] for each in (evidence.maps, evidence.logits))
-    return gated(Evidence(maps, logits), settings, thresholds.cpu(), None if labels is None else labels.cpu())
+
+    def upsampled(part: Tensor) -> Tensor:
+        return upsample_maps(part, (rows * CELL, columns * CELL))[..., :height, :width]
+
+    return _each(upsampled, evidence)
 
 
-def strips_of_maps(
-    evidence: Evidence, height: int, width: int, settings: InferenceSettings, thresholds: Tensor, labels: Tensor | None
-) -> Iterator[tuple[PatchMaps, slice, slice]]:
-    """The maps of an image from top to bottom, where they are too large to be held as a whole.
+def strips_of_evidence(
+    evidence: Evidence, height: int, width: int, crf: bool
+) -> Iterator[tuple[Evidence, slice, slice]]:
+    """What is known of an image from top to bottom, where it is too large to be held as a whole.
 
     Args:
         evidence: as `blended_evidence` gives it.
         height, width: of the image.
-        settings, thresholds, labels: see `gated`; on the CPU.
+        crf: whether labels depend on what is around them.
 
     Yields:
-        The maps of some rows; which rows of the image they are; and which of these are this strip's alone: what is
+        The evidence of some rows; which rows of the image they are; and which of these are this strip's alone: what is
         decided may depend on a cell beside it, with the CRF on half a window.
     """
     rows, step = evidence.maps.shape[-2], max(1, STRIP // width // CELL)
-    halo = HALO_WITH_CRF if settings.crf else 1
+    halo = HALO_WITH_CRF if crf else 1
     for first in range(0, rows, step):
         top, bottom = max(0, first - halo), min(rows, first + step + halo)
-        part = [
-            F.interpolate(each[..., top:bottom, :], scale_factor=CELL, mode="bilinear", align_corners=False)
-            for each in (evidence.maps, evidence.logits)
-        ]
         start, end = top * CELL, min(height, bottom * CELL)
-        maps, logits = (each[..., : end - start, :width] for each in part)
+
+        def upsampled(part: Tensor, cells: slice = slice(top, bottom), high: int = end - start) -> Tensor:
+            found = F.interpolate(part[..., cells, :], scale_factor=CELL, mode="bilinear", align_corners=False)
+            return found[..., :high, :width]
+
         core = slice(first * CELL - start, min(height, (first + step) * CELL) - start)
-        yield gated(Evidence(maps, logits), settings, thresholds, labels), slice(start, end), core
+        yield _each(upsampled, evidence), slice(start, end), core
+
+
+def _each(upsampled: Callable[[Tensor], Tensor], evidence: Evidence) -> Evidence:
+    strange = None if evidence.strange is None else upsampled(evidence.strange)
+    return Evidence(upsampled(evidence.maps), upsampled(evidence.logits), strange)
 
 
 def blended_evidence(
@@ -102,8 +112,9 @@ def blended_evidence(
     thresholds: Tensor,
     labels: Tensor | None = None,
     overlap: float = OVERLAP,
+    strangeness: Strangeness | None = None,
 ) -> Evidence:
-    """What the windows of an image say of each of its cells, see `windowed_maps`; on the CPU."""
+    """What the windows of an image say of each of its cells, see `windowed_evidence`; on the CPU."""
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % CELL), (0, -width % CELL), (0, 0)), mode="reflect")
     size = -(-patch_size // CELL)
@@ -119,14 +130,14 @@ def blended_evidence(
 
     def predict(batch: Sequence[Window]) -> Tensor:
         pixels, shares = cut(batch)
-        return spread(patch_evidence(network, pixels, settings, ranges, CELL), shares)
+        return spread(patch_evidence(network, pixels, settings, ranges, CELL, strangeness), shares)
 
     if settings.background == "activation" or settings.fusion == "minmax":
         for start in range(0, len(cells), BATCH):
             pixels, _ = cut(cells[start : start + BATCH])
             named = None if labels is None else labels.expand(len(pixels), -1)
             ranges = add_ranges(ranges, network, pixels, thresholds, named)
-    return place_evidence(blend(predict, cells, BATCH)[None], len(thresholds))
+    return place_evidence(blend(predict, cells, BATCH)[None], len(thresholds), strangeness is not None)
 
 
 def windowed_crf(pixels: Tensor, chances: Tensor, windows: Sequence[Window], device: torch.device) -> Tensor:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from histoproto.inference.areas import tissue_areas
-from histoproto.tissue import TissueSet
+from histoproto.tissue import UNCERTAIN, UNCERTAIN_COLOUR, TissueSet
 
 OPACITY = 0.4
 _LINE = 18
@@ -28,8 +28,8 @@ def blend_mask(
     Returns:
         H×W×3 uint8.
     """
-    colours = tissues.rgb()[labels].astype(np.float32)
-    strength = np.where(labels < len(tissues), np.where(outlines(labels), 1.0, opacity), 0.0)[..., None]
+    colours = tissues.palette()[labels].astype(np.float32)
+    strength = np.where(labels != tissues.background_index, np.where(outlines(labels), 1.0, opacity), 0.0)[..., None]
     return np.asarray(np.round(image * (1 - strength) + colours * strength), dtype=np.uint8)
 
 
@@ -53,7 +53,10 @@ def overlay_picture(image: NDArray[np.uint8], labels: NDArray[np.uint8], tissues
         (f"{tissue.name} {area.percent:.1f} %", tissue.colour)
         for tissue, area in zip(tissues.tissues, areas, strict=False)
         if area.pixels
-    ] or [("background", "#ffffff")]
+    ]
+    if areas[-1].pixels:
+        shown.append((f"{UNCERTAIN} {areas[-1].percent:.1f} %", UNCERTAIN_COLOUR))
+    shown = shown or [("background", "#ffffff")]
     font = ImageFont.load_default(12)
     columns = [int(font.getlength(text)) + _LINE + _GAP for text, _ in shown]
     canvas = Image.new("RGB", (max(2 * width + _GAP, max(columns)), height + _GAP), "white")

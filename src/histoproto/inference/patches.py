@@ -96,7 +96,10 @@ def patch_evidence(
         )
 
     fused, logits, pooled = mean_of_views(partial(_finite_maps, network), fuse, padded, settings.views)
-    strange = None if strangeness is None or pooled is None else strangeness(images, pooled)
+    strange = None
+    if strangeness is not None:
+        assert pooled is not None  # such a network has no training patches to be unlike to
+        strange = strangeness(images, pooled)
     return Evidence(fused[..., :height, :width], logits, strange)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
+
+import numpy as np
 
 from histoproto.config import InferenceSettings
 from histoproto.data.images import image_size, list_images, read_picture, write_image, write_mask
@@ -15,6 +17,7 @@ from histoproto.documents.tables import write_table
 from histoproto.errors import DataError, ImageError, OutputError, SettingError
 from histoproto.files import sweep_partial
 from histoproto.inference.areas import tissue_areas
+from histoproto.inference.doubt import DOUBTFUL, STRANGE_FROM
 from histoproto.inference.inputs import Pixels, in_chunks
 from histoproto.inference.large import HUGE
 from histoproto.inference.overlay import overlay_picture
@@ -33,6 +36,10 @@ OVERLAY_SIDE = 4096
 _HUGE_NOTE = (
     "it is done in strips, with windows that overlap by half, as it is so large; its overlay is shrunk, its mask is not"
 )
+COLUMNS = ("%", "pixels", "mm2", "probability", "doubtful %")
+"""Of each tissue."""
+OTHERS = ("background pixels", "background mm2", "uncertain pixels", "uncertain mm2", "strange %")
+"""The last columns; strange: share of the tissue that is unlike the training patches, empty if nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Prediction:
     areas: Path
     notes: tuple[tuple[str, int], ...] = ()
     """What was chosen or assumed of images, and of how many."""
+    strange: tuple[Path, ...] = ()
+    """Images more than half of whose tissue is unlike the training patches."""
 
 
 def predict_files(
@@ -121,6 +130,7 @@ def _predict(
     failed: list[tuple[Path, str]] = []
     rows: list[list[str]] = []
     notes: Counter[str] = Counter()
+    strange: list[Path] = []
 
     def readable() -> Iterator[tuple[Path, Pixels]]:
         for path in images:
@@ -138,7 +148,7 @@ def _predict(
     factor = mpp / segmenter.card.mpp if mpp is not None and segmenter.card.mpp is not None else 1.0
     for chunk in in_chunks(readable()):
         oracle = None if labels is None else [labels[path] for path, _ in chunk]
-        results = segmenter.stream((image for _, image in chunk), oracle, settings, own_scale)
+        results = segmenter.stream((image for _, image in chunk), oracle, settings, own_scale, doubt=True)
         for (path, image), result in zip(chunk, results, strict=True):
             mask, overlay = _targets(path, out)
             with ledger.writing(mask):
@@ -146,12 +156,15 @@ def _predict(
             with ledger.writing(overlay):
                 write_image(overlay, _overlay(image, result.labels, segmenter.tissues))
             rows.append([str(path), *_area_cells(result, mpp)])
+            if result.strange is not None and result.strange > STRANGE_FROM:
+                strange.append(path)
             if progress:
                 progress(len(rows) + len(failed), len(images))
-    header = ["image", *(f"{name} {column}" for name in names for column in ("%", "pixels", "mm2", "probability"))]
+    header = ["image", *(f"{name} {column}" for name in names for column in COLUMNS)]
     with ledger.writing(out / AREAS_FILE):
-        write_table(out / AREAS_FILE, [*header, "background pixels", "background mm2"], rows)
-    return Prediction(tuple(Path(row[0]) for row in rows), tuple(failed), out / AREAS_FILE, tuple(notes.items()))
+        write_table(out / AREAS_FILE, [*header, *OTHERS], rows)
+    done = tuple(Path(row[0]) for row in rows)
+    return Prediction(done, tuple(failed), out / AREAS_FILE, tuple(notes.items()), tuple(strange))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -210,11 +223,16 @@ def labels_in_names(images: Sequence[Path], segmenter: Segmenter) -> dict[Path, 
 
 
 def _area_cells(result: Segmentation, mpp: float | None) -> list[str]:
-    *areas, background = tissue_areas(result.labels, len(result.tissues), mpp)
+    *areas, background, uncertain = tissue_areas(result.labels, len(result.tissues), mpp)
+    assert result.doubt is not None
+    doubtful = np.bincount(result.labels[1 - result.doubt < DOUBTFUL], minlength=len(areas))
     cells = []
-    for area, probability in zip(areas, result.probabilities.tolist(), strict=True):
-        cells += [_cell(area.percent, 2), str(area.pixels), _cell(area.mm2, 6), _cell(probability, 4)]
-    return [*cells, str(background.pixels), _cell(background.mm2, 6)]
+    for index, area in enumerate(areas):
+        cells += [_cell(area.percent, 2), str(area.pixels), _cell(area.mm2, 6)]
+        share = 100 * int(doubtful[index]) / area.pixels if area.pixels else nan
+        cells += [_cell(float(result.probabilities[index]), 4), _cell(share, 2)]
+    cells += [str(background.pixels), _cell(background.mm2, 6), str(uncertain.pixels), _cell(uncertain.mm2, 6)]
+    return [*cells, "" if result.strange is None else f"{100 * result.strange:.1f}"]
 
 
 def _cell(value: float, digits: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,20 +19,21 @@ from histoproto.documents.ranges import MPP, in_range
 from histoproto.errors import RunError, SettingError
 from histoproto.inference.background import glass_mask, label_probabilities
 from histoproto.inference.crf import dense_crf
+from histoproto.inference.doubt import doubt_of, temperature_of, tissue_chances
 from histoproto.inference.gating import strongest
 from histoproto.inference.inputs import ImageLike, Pixels, as_image, best_batch, check_labels, list_inputs, pick_device
 from histoproto.inference.large import (
     HUGE,
     HUGE_OVERLAP,
     blended_evidence,
-    strips_of_maps,
+    strips_of_evidence,
     windowed_crf,
-    windowed_maps,
+    windowed_evidence,
 )
 from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
-from histoproto.inference.patches import PatchMaps, as_batch, patch_maps
+from histoproto.inference.patches import Evidence, PatchMaps, as_batch, gated, patch_evidence
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
-from histoproto.inference.strangeness import Strangeness, load_strangeness
+from histoproto.inference.strangeness import Strangeness, load_strangeness, strange_shares
 from histoproto.inference.windows import OVERLAP, window_grid
 from histoproto.model.archive import opened
 from histoproto.model.half_precision import HalfPrecision
@@ -60,6 +62,12 @@ class Segmentation:
     probabilities: NDArray[np.float32]
     """Image-level probability of each tissue, C (in windows: the highest of any place)."""
     tissues: TissueSet
+    doubt: NDArray[np.floating[Any]] | None = None
+    """H×W in [0, 1]: one minus the calibrated chance of the label, 0 on background; only if it was asked for."""
+    uncalibrated: NDArray[np.float32] | None = None
+    """The same by the gated maps as they are, to see what calibration does."""
+    strange: float | None = None
+    """Share of its tissue, in [0, 1], that is unlike the training patches; None if nothing is known of them."""
 
 
 class Segmenter:
@@ -124,6 +132,7 @@ class Segmenter:
         labels: ArrayLike | None = None,
         settings: InferenceSettings | None = None,
         mpp: float | None = None,
+        doubt: bool = False,
     ) -> Segmentation | list[Segmentation]:
         """Segment one image or many.
 
@@ -132,6 +141,7 @@ class Segmenter:
             labels: 0/1 for each tissue that is in the image (`oracle`), C or B×C; None: the classifier decides.
             settings: None: those saved with the model.
             mpp: µm/px of the images; they are resampled to the scale of the model, and the results back.
+            doubt: also say of each pixel how doubtful its label is.
 
         Raises:
             ImageError: an array of another type or shape, or a file that cannot be read.
@@ -140,7 +150,7 @@ class Segmenter:
         """
         many, single = list_inputs(images)
         rows = None if labels is None else check_labels([labels] if single else labels, len(many), len(self.tissues))
-        results = list(self.stream(many, rows, settings, mpp))
+        results = list(self.stream(many, rows, settings, mpp, doubt=doubt))
         return results[0] if single else results
 
     def stream(
@@ -150,6 +160,7 @@ class Segmenter:
         settings: InferenceSettings | None = None,
         mpp: float | None = None,
         batch_size: int | None = None,
+        doubt: bool = False,
     ) -> Iterator[Segmentation]:
         """Segment any number of images one after the other; memory does not grow with their number.
 
@@ -170,11 +181,11 @@ class Segmenter:
             label = None if row is None else check_labels([row], 1, len(self.tissues))[0]
             scaled = self._at_own_scale(image, mpp)
             if queue and (len(queue) == most or scaled.shape != queue[0][0].shape or self._large(scaled)):
-                yield from self._flush(queue, settings)
+                yield from self._flush(queue, settings, doubt)
                 queue = []
             queue.append((scaled, label, image.shape[:2]))
         if queue:
-            yield from self._flush(queue, settings)
+            yield from self._flush(queue, settings, doubt)
 
     def _large(self, image: Pixels) -> bool:
         return bool(max(image.shape[:2]) > WINDOWS_FROM * self.card.patch_size)
@@ -187,67 +198,133 @@ class Segmenter:
         return resample_image(image, (height, width))
 
     def _flush(
-        self, queue: list[tuple[Pixels, NDArray[np.bool_] | None, tuple[int, int]]], settings: InferenceSettings
+        self,
+        queue: list[tuple[Pixels, NDArray[np.bool_] | None, tuple[int, int]]],
+        settings: InferenceSettings,
+        doubt: bool,
     ) -> Iterator[Segmentation]:
         images, rows, sizes = zip(*queue, strict=True)
         labels = None if rows[0] is None else torch.from_numpy(np.stack(rows)).to(self.device)
         stacked = images[0][None] if images[0].size > 3 * HUGE else np.stack(images)
-        for result, size in zip(self._segment(stacked, settings, labels), sizes, strict=True):
+        for result, size in zip(self._segment(stacked, settings, labels, doubt), sizes, strict=True):
             if result.labels.shape != size:
                 scores = resample_scores(result.scores, size) if result.scores.size else result.scores
                 result = replace(result, labels=resample_labels(result.labels, size), scores=scores)
+                for name in ("doubt", "uncalibrated"):
+                    if (layer := getattr(result, name)) is not None:
+                        result = replace(result, **{name: resample_scores(layer[None], size)[0]})
             yield result
 
     @torch.inference_mode()
-    def _segment(self, images: Pixels, settings: InferenceSettings, labels: Tensor | None) -> list[Segmentation]:
+    def _segment(
+        self, images: Pixels, settings: InferenceSettings, labels: Tensor | None, doubt: bool
+    ) -> list[Segmentation]:
         """Images of one size, B×H×W×3, at the scale of the model; only one of them if they are large."""
         windowed = self._large(images[0])
         if windowed and images[0].size > 3 * HUGE:
-            return [self._segment_in_strips(images[0], settings, labels)]
+            return [self._segment_in_strips(images[0], settings, labels, doubt)]
+        size, known = self.card.patch_size, self.strangeness
         if windowed:
-            size = self.card.patch_size
-            maps = windowed_maps(self.network, images[0], size, settings, self.thresholds, labels, self.overlap)
+            evidence = windowed_evidence(
+                self.network, images[0], size, settings, self.thresholds, labels, self.overlap, known
+            )
         else:
-            maps = patch_maps(self.network, as_batch(images, self.device), settings, self.thresholds, labels)
-        masks = self._decide(maps, images, settings, windowed)
-        scores = maps.scores.float().cpu().numpy()
-        found = maps.probabilities.float().cpu()
-        probabilities = (found.amax(dim=(2, 3)) if windowed else found).numpy()
-        return [Segmentation(*each, self.tissues) for each in zip(masks, scores, probabilities, strict=True)]
+            evidence = patch_evidence(self.network, as_batch(images, self.device), settings, strangeness=known)
+        found = self._decide(evidence, images, settings, labels, doubt)
+        scores = found.maps.scores.float().cpu().numpy()
+        likely = found.maps.probabilities.float().cpu()
+        probabilities = (likely.amax(dim=(2, 3)) if windowed else likely).numpy()
+        strange = strange_shares(evidence.strange, found.labels != self.tissues.background_index)
+        return [
+            Segmentation(
+                found.labels[index],
+                scores[index],
+                probabilities[index],
+                self.tissues,
+                None if found.doubt is None else found.doubt[index],
+                None if found.uncalibrated is None else found.uncalibrated[index],
+                strange[index],
+            )
+            for index in range(len(images))
+        ]
 
-    def _segment_in_strips(self, image: Pixels, settings: InferenceSettings, labels: Tensor | None) -> Segmentation:
+    def _segment_in_strips(
+        self, image: Pixels, settings: InferenceSettings, labels: Tensor | None, doubt: bool
+    ) -> Segmentation:
         """An image whose maps would not fit into memory, H×W×3."""
         height, width = image.shape[:2]
         size, overlap = self.card.patch_size, min(self.overlap, HUGE_OVERLAP)
-        evidence = blended_evidence(self.network, image, size, settings, self.thresholds, labels, overlap)
-        named, thresholds = None if labels is None else labels.cpu(), self.thresholds.cpu()
+        evidence = blended_evidence(
+            self.network, image, size, settings, self.thresholds, labels, overlap, self.strangeness
+        )
         decided = np.empty((height, width), dtype=np.uint8)
-        for maps, rows, core in strips_of_maps(evidence, height, width, settings, thresholds, named):
-            found = self._decide(maps, image[rows][None].copy(), settings, windowed=True)[0]
-            decided[rows][core] = found[core]
+        doubts = np.empty((height, width), dtype=np.float16) if doubt else None
+        shares: list[tuple[float, int]] = []
+        for part, rows, core in strips_of_evidence(evidence, height, width, settings.crf):
+            found = self._decide(part, image[rows][None].copy(), settings, labels, doubt)
+            decided[rows][core] = found.labels[0, core]
+            if doubts is not None and found.doubt is not None:
+                doubts[rows][core] = found.doubt[0, core]
+            tissue = found.labels[:, core] != self.tissues.background_index
+            unlike = None if part.strange is None else part.strange[:, :, core]
+            if (share := strange_shares(unlike, tissue)[0]) is not None:
+                shares.append((share, int(tissue.sum())))
+        strange = sum(share * count for share, count in shares) / sum(count for _, count in shares) if shares else None
         probabilities = evidence.logits.sigmoid().amax(dim=(2, 3))[0].numpy()
-        return Segmentation(decided, np.empty((len(self.tissues), 0, 0), np.float32), probabilities, self.tissues)
+        none = np.empty((len(self.tissues), 0, 0), np.float32)
+        return Segmentation(decided, none, probabilities, self.tissues, doubts, None, strange)
 
-    def _decide(self, maps: PatchMaps, images: Pixels, settings: InferenceSettings, windowed: bool) -> Pixels:
-        """The labels of images, B×H×W×3, from their maps."""
-        height, width = images.shape[1:3]
+    def _decide(
+        self, evidence: Evidence, images: Pixels, settings: InferenceSettings, labels: Tensor | None, doubt: bool
+    ) -> _Decided:
+        """The labels of images, B×H×W×3."""
+        device = evidence.maps.device
+        thresholds, labels = self.thresholds.to(device), None if labels is None else labels.to(device)
+        maps = gated(evidence, settings, thresholds, labels)
         if settings.fusion == "raw" and maps.foreground is None and not settings.crf:
             chances = maps.scores  # a softmax would not change which is the highest
         else:
-            chances = label_probabilities(
-                maps.scores, maps.present, logits=settings.fusion == "raw", foreground=maps.foreground
-            )
+            chances = _gated_chances(maps, settings)
         if settings.crf:
-            pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-            if windowed:
-                windows = window_grid(height, width, self.card.patch_size, max(1, self.card.patch_size // 2))
-                chances = windowed_crf(pixels, chances, windows, self.device)
-            else:
-                chances = dense_crf(pixels.to(self.device), chances)
+            chances = self._refined(images, chances, windowed=maps.present.ndim == 4)
         decided = strongest(chances)
         if maps.foreground is None:  # nothing is allowed, so nothing is there
-            decided[~maps.present.any(dim=1)] = self.tissues.background_index
-        masks: Pixels = decided.cpu().numpy()
+            nothing = ~maps.present.any(dim=1)
+            decided[nothing] = self.tissues.background_index
         if settings.background == "glass":
-            masks[glass_mask(images)] = self.tissues.background_index
-        return masks
+            decided[torch.from_numpy(glass_mask(images)).to(decided.device)] = self.tissues.background_index
+        doubts = plain = None
+        if doubt or settings.abstain:
+            temperature, _ = temperature_of(self.card, settings)
+            own = tissue_chances(evidence, settings, thresholds, temperature, labels)
+            found = doubt_of(own, decided.to(own.device))
+            doubts = found.float().cpu().numpy()
+            if doubt:
+                gated_chances = _gated_chances(maps, settings)[:, : len(self.tissues)]
+                plain = doubt_of(gated_chances, decided.to(own.device)).float().cpu().numpy()
+            decided[(1 - found < settings.abstain).to(decided.device)] = self.tissues.uncertain_index
+        return _Decided(decided.cpu().numpy(), maps, doubts, plain)
+
+    def _refined(self, images: Pixels, chances: Tensor, windowed: bool) -> Tensor:
+        """The dense CRF."""
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+        if not windowed:
+            refined: Tensor = dense_crf(pixels.to(self.device), chances)
+            return refined
+        size = self.card.patch_size
+        windows = window_grid(images.shape[1], images.shape[2], size, max(1, size // 2))
+        return windowed_crf(pixels, chances, windows, self.device)
+
+
+class _Decided(NamedTuple):
+    """What was decided of images of one size."""
+
+    labels: Pixels
+    maps: PatchMaps
+    doubt: NDArray[np.float32] | None
+    uncalibrated: NDArray[np.float32] | None
+
+
+def _gated_chances(maps: PatchMaps, settings: InferenceSettings) -> Tensor:
+    raw = settings.fusion == "raw"
+    return label_probabilities(maps.scores, maps.present, logits=raw, foreground=maps.foreground)

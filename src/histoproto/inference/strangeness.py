@@ -10,7 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -122,6 +124,20 @@ class Strangeness:
         digest = sha256_of(folder / FAMILIAR_FILE)
         limits = dict(zip(KINDS, self.limits, strict=True))
         return Familiar(sha256=digest, limits=limits, calibrated_on=calibrated_on)
+
+
+def strange_shares(strange: Tensor | None, tissue: NDArray[np.bool_]) -> list[float | None]:
+    """Share of the tissue (B×H×W) of each image that is strange, in its features.
+
+    `strange`: B×3 of patches, or B×1×H×W of each place; None: nothing is known.
+    """
+    if strange is None:
+        return [None] * len(tissue)
+    beyond = (strange[:, 0] > 1).cpu().numpy()
+    return [
+        float(np.broadcast_to(found, shown.shape)[shown].mean()) if shown.any() else None
+        for found, shown in zip(beyond, tissue, strict=True)
+    ]
 
 
 def split_look(pooled: Tensor, look: Tensor) -> tuple[Tensor, Tensor, Tensor]:

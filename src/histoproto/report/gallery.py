@@ -153,4 +153,4 @@ def _example(
 
 def mask_picture(labels: NDArray[np.uint8], tissues: TissueSet, side: int = SIDE) -> str:
     """A label map in the colours of its tissues, as a `data:` address."""
-    return data_uri(shrink(tissues.rgb()[labels], side, exact=True), exact=True)
+    return data_uri(shrink(tissues.palette()[labels], side, exact=True), exact=True)

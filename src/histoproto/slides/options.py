@@ -36,6 +36,10 @@ class SlideOptions:
     """Windows that go through the network together; None: 8 on a processor, whose cache they must fit, 64 on a GPU."""
     readers: int | None = None
     """Threads that read; None: half of the cores."""
+    abstain: float | None = None
+    """Places whose chance is lower are left `uncertain`, in [0, 1)."""
+    uncertainty: bool = False
+    """Write doubt and strangeness, `uncertainty.zarr` and `uncertainty.ome.tif`, on the grid of `probabilities`."""
     probabilities: bool = False
     """Write `probabilities.zarr`, on a grid of 8 × 8 pixels: that of the finest activation map."""
     spatialdata: bool = False
@@ -58,7 +62,7 @@ class SlideOptions:
 
     def settings(self, defaults: InferenceSettings) -> InferenceSettings:
         """The settings for inference, given those of the model."""
-        given = {name: getattr(self, name) for name in ("crf", "views", "fusion", "background")}
+        given = {name: getattr(self, name) for name in ("crf", "views", "fusion", "background", "abstain")}
         return change_settings(defaults, **{name: value for name, value in given.items() if value is not None})
 
     def scale(self, card: ModelCard) -> float:

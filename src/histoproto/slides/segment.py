@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from histoproto.inference.segmenter import SAME_SCALE, Segmenter
 from histoproto.inference.windows import CELL
 from histoproto.record import environment, now, peak_memory_mib, write_record
 from histoproto.slides.export import (
+    AreaRow,
     ProbabilityWriter,
     slide_areas,
     write_areas,
@@ -23,12 +24,15 @@ from histoproto.slides.export import (
     write_overview,
 )
 from histoproto.slides.export.spatial import write_spatialdata
+from histoproto.slides.export.trusted import trust_record
+from histoproto.slides.export.uncertainty import write_uncertainty
 from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.room import check_room
 from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
+from histoproto.slides.labelling.trust import Trust
 from histoproto.slides.measures.measurement import measure_map, wanted_of
 from histoproto.slides.measures.part import if_few, parts_of
 from histoproto.slides.measures.table import MEASURES_FILE, write_measures
@@ -104,7 +108,8 @@ def slide_steps(
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         patch_size = segmenter.card.patch_size
         step = max(1, round(patch_size * (1 - options.overlap)))
-        check_room(reader, downsample, 2 * len(segmenter.tissues), patch_size, step, out)  # maps and logits
+        channels = 2 * len(segmenter.tissues) + 1  # maps, logits and strangeness
+        check_room(reader, downsample, channels, patch_size, step, out)
         overview, _ = reader.thumbnail(OVERVIEW_SIDE)
         scope = find_scope(reader, mpp, task.regions, overview)
         regions = scope.regions if isinstance(scope, DrawnScope) else ()
@@ -125,10 +130,13 @@ def slide_steps(
                 keep = stack.enter_context(
                     ProbabilityWriter(part / PROBABILITIES_FILE, segmenter.tissues, *cells, mpp=scale)
                 ).write
-            labeller.write(raster, progress, keep)
+            trust = stack.enter_context(Trust.create(part, *plan.cells, segmenter.strangeness is not None))
+            labeller.write(raster, progress, keep, trust)
             del labeller  # its strips, before another slide has its own
             yield
-            _export(part, raster, segmenter.tissues, overview, summary, regions, downsample, options)
+            areas = _export(part, raster, segmenter.tissues, overview, summary, regions, downsample, options, trust)
+            trusted = trust_record(areas, trust, segmenter.card, settings)
+            summary = replace(summary, notes=(*notes, *trusted["sentences"], *trusted["notes"]))
             raster.path.unlink()
             record = {
                 "slide": str(task.path.absolute()),
@@ -140,6 +148,7 @@ def slide_steps(
                 "downsample": downsample,
                 **asdict(summary),
                 "tissues": [asdict(tissue) for tissue in segmenter.tissues.tissues],
+                "trust": trusted,
                 "settings": {**asdict(options), **settings.model_dump(), "model_mpp": model_mpp},
                 "training_data": segmenter.card.training_data,
                 **environment(),
@@ -161,16 +170,17 @@ def _export(
     regions: Sequence[Region],
     downsample: float,
     options: SlideOptions,
-) -> None:
+    trust: Trust,
+) -> list[AreaRow]:
     clean(raster, ceil(options.min_area_um2 / summary.mpp**2), strip_rows(raster.width))
-    areas = slide_areas(raster, tissues, summary.mpp, regions, downsample)
+    areas = slide_areas(raster, tissues, summary.mpp, regions, downsample, trust=trust)
     write_areas(part / "areas.csv", areas)
     if options.spatialdata:
         store = part / "spatialdata.zarr"
         write_spatialdata(store, raster, tissues, areas, overview, downsample, summary.mpp, options.tolerance_um)
     with ThreadPoolExecutor(1) as pool:  # the picture takes as long as all the rest
         picture = part / "overview.png"
-        drawn = pool.submit(write_overview, picture, overview, raster, tissues, summary.mpp, summary.name, areas)
+        drawn = pool.submit(write_overview, picture, overview, raster, tissues, summary.mpp, summary.name, areas, trust)
         parts = parts_of(raster, if_few(regions)[0], downsample)
         measured = measure_map(raster, tissues.names, summary.mpp, parts, wanted_of(tissues.names))
         write_measures(part / MEASURES_FILE, {summary.name: measured})
@@ -184,4 +194,7 @@ def _export(
             tolerance_um=options.tolerance_um,
             gzip=options.gzip,
         )
+        if options.uncertainty:
+            write_uncertainty(part, trust, summary.mpp * CELL)
         drawn.result()
+    return areas

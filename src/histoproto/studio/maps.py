@@ -110,7 +110,7 @@ def map_piece(
 def label_picture(labels: Pixels, tissues: TissueSet) -> bytes:
     """Labels as a palette PNG: the value is the index of the tissue, background is transparent."""
     picture = Image.fromarray(labels, "P")
-    picture.putpalette(tissues.rgb().tobytes())
+    picture.putpalette(tissues.palette().tobytes())
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=tissues.background_index, optimize=False)
     return file.getvalue()

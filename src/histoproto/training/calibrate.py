@@ -41,6 +41,6 @@ def calibrate(run: Path, data: Path) -> ModelCard:
     assert isinstance(network, EncodedNetwork)
     seen = look_back(network, material.training.plain(), material.held_out, card.inference)
     with folder_lock(run):
-        card = know_more(run, card, seen)
+        card = know_more(run, card, seen, network)
         write_card(run, card)
     return card

@@ -7,6 +7,7 @@ from pathlib import Path
 from histoproto.config import Settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.methods.base import Method
+from histoproto.model.network import EncodedNetwork
 from histoproto.model.saving import ModelCard, save_model
 from histoproto.model.weights import read_state_dict
 from histoproto.training.calibration import calibrate_temperature, calibrate_thresholds
@@ -37,13 +38,14 @@ def save(
         chosen += f"standard error of the best late {by}"
     seen = look_back(network, material.training.plain(), material.held_out, settings.inference)
     card = make_card(method, material, settings, calibrate_thresholds(seen), chosen)
-    save_model(out, network, know_more(out, card, seen), settings.training.with_encoder)
+    save_model(out, network, know_more(out, card, seen, network), settings.training.with_encoder)
 
 
-def know_more(run: Path, card: ModelCard, seen: Seen) -> ModelCard:
+def know_more(run: Path, card: ModelCard, seen: Seen, network: EncodedNetwork) -> ModelCard:
     """The card with what is known of doubt and of strangeness; what is kept of the training patches goes into `run`."""
     temperature = calibrate_temperature(seen, card.thresholds, card.inference)
-    known = know_patches(seen)
+    tells = type(network).class_maps is EncodedNetwork.class_maps  # else its features are its own affair
+    known = know_patches(seen) if tells else None
     familiar = known and known[0].save(run, known[1])
     return card.model_copy(update={"temperature": temperature, "familiar": familiar})
 

@@ -169,8 +169,8 @@ def test_areas_of_slide_and_regions(tmp_path: Path) -> None:
     assert math.isnan(found["2 region", "tumour"].percent)  # no tissue there
     write_areas(tmp_path / "areas.csv", rows)
     lines = (tmp_path / "areas.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[:2] == ["region,tissue,mm2,percent,pixels", "slide,tumour,1.000000,71.429,100"]
-    assert lines[3] == "slide,background,4.600000,,460"
+    assert lines[:2] == ["region,tissue,mm2,percent,pixels,doubtful %,strange %", "slide,tumour,1.000000,71.429,100,,"]
+    assert lines[3] == "slide,background,4.600000,,460,,"
     for before, after in zip(rows, read_areas(tmp_path / "areas.csv"), strict=True):
         assert after[:3] == before[:3]
         assert after[3:] == pytest.approx(before[3:], abs=1e-3, nan_ok=True)

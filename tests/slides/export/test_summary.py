@@ -72,11 +72,16 @@ def test_table_and_page_of_finished_slides(tmp_path: Path) -> None:
         "state": "done",
         "tumour mm2": "1.000000",
         "tumour %": "25.000",
+        "tumour doubtful %": "",
         "stroma mm2": "3.000000",
         "stroma %": "75.000",
+        "stroma doubtful %": "",
         "background mm2": "1.500000",
+        "doubtful %": "",
+        "strange %": "",
         "seconds": "5.0",
         "tiles": "7",
+        "note": "",
         "error": "",
     }
     assert rows["empty"]["tumour %"] == ""

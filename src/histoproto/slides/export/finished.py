@@ -19,6 +19,12 @@ class _Tissue(BaseModel):
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
+class _Trust(BaseModel):
+    doubtful: Annotated[float, Field(ge=0, le=100)] | None = None
+    strange: Annotated[float, Field(ge=0, le=100)] | None = None
+    sentences: list[str] = []
+
+
 class SlideRecord(BaseModel):
     """What others read of the record of a slide."""
 
@@ -28,6 +34,7 @@ class SlideRecord(BaseModel):
     windows: Annotated[int, Field(ge=0)]
     tissues: list[_Tissue]
     notes: list[str] = []
+    trust: _Trust = _Trust()
     settings: dict[str, Any] = {}
     training_data: dict[str, Any] = {}
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from histoproto.files import replace_atomically
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.outlines.tracing import outlines, strip_rows
-from histoproto.tissue import TissueSet
+from histoproto.tissue import UNCERTAIN, TissueSet
 
 _THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
 
@@ -50,8 +50,8 @@ def write_geojson(
         OutputError: the file cannot be written.
     """
     classes = [
-        {"name": tissue.name, "color": colour}
-        for tissue, colour in zip(tissues.tissues, tissues.rgb().tolist(), strict=False)
+        {"name": name, "color": colour}
+        for name, colour in zip((*tissues.names, "background", UNCERTAIN), tissues.palette().tolist(), strict=True)
     ]
     strips = raster.rows(strip_rows(raster.width))
     tolerance = 1.0 if tolerance_um is None else tolerance_um / mpp

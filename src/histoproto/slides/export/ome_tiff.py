@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from histoproto.files import replace_atomically
 from histoproto.slides.labelling.raster import LabelRaster
-from histoproto.tissue import TissueSet
+from histoproto.tissue import UNCERTAIN, TissueSet
 
 TILE = 512
 _BUFFER = 1 << 24
@@ -23,8 +23,8 @@ _LEVEL = 6  # of compression
 def write_ome_tiff(path: Path, raster: LabelRaster, tissues: TissueSet, mpp: float | None) -> None:
     """Write a label map as a tiled, compressed OME-TIFF with half, a quarter … of its size as sub-images.
 
-    Its values are indices of tissues, background last; its palette has their colours. Smaller levels take the middle
-    pixel, for labels have no mean. Memory is that of a row of tiles.
+    Its values are indices of tissues, then background and uncertain places; its palette has their colours.
+    Smaller levels take the middle pixel, for labels have no mean. Memory is that of a row of tiles.
 
     Args:
         path: of the file, by custom `.ome.tif`.
@@ -39,7 +39,7 @@ def write_ome_tiff(path: Path, raster: LabelRaster, tissues: TissueSet, mpp: flo
     while max(raster.shape) > TILE * factors[-1]:
         factors.append(2 * factors[-1])
     palette = np.zeros((3, 256), np.uint16)
-    palette[:, : len(tissues) + 1] = tissues.rgb().T.astype(np.uint16) * 257
+    palette[:, : len(tissues) + 2] = tissues.palette().T.astype(np.uint16) * 257
     options: dict[str, Any] = {
         "dtype": np.uint8,
         "tile": (TILE, TILE),
@@ -82,7 +82,7 @@ def _tiles(raster: LabelRaster, factor: int, background: int) -> Iterator[NDArra
 
 
 def _metadata(tissues: TissueSet, mpp: float | None) -> dict[str, Any]:
-    values = ", ".join(f"{index} {name}" for index, name in enumerate((*tissues.names, "background")))
+    values = ", ".join(f"{index} {name}" for index, name in enumerate((*tissues.names, "background", UNCERTAIN)))
     # Without one, tifffile makes a number that tells the address of this machine's network card.
     number = f"urn:uuid:{uuid.uuid4()}"
     metadata: dict[str, Any] = {"axes": "YX", "Name": "tissue", "Description": f"Labels: {values}", "UUID": number}

@@ -10,12 +10,14 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from histoproto.files import replace_atomically
-from histoproto.slides.export.areas import WHOLE_SLIDE, AreaRow, slide_areas
+from histoproto.inference.windows import CELL
+from histoproto.slides.export.areas import WHOLE_SLIDE, AreaRow, share_of_tissue, slide_areas
 from histoproto.slides.labelling.raster import LabelRaster
-from histoproto.tissue import TissueSet
+from histoproto.slides.labelling.trust import LIMIT, Trust
+from histoproto.tissue import UNCERTAIN, UNCERTAIN_COLOUR, TissueSet
 
 RGB = NDArray[np.uint8]
 
@@ -26,6 +28,9 @@ SIDE = 900
 ENLARGE = 16
 """At most, for slides of a few pixels."""
 _MARGIN, _GAP, _LEGEND_WIDTH, _ROW = 28, 20, 560, 30
+SURE, UNSURE, STRANGE = "#efedf5", "#54278f", "#e6550d"
+DOUBT_SHOWN = 0.6
+"""Doubt from which on it is shown darkest."""
 _TEXT, _SOFT, _LINE = "#1c2127", "#5c6570", "#b9c0c9"
 
 
@@ -37,8 +42,12 @@ def write_overview(
     mpp: float | None,
     title: str,
     areas: Sequence[AreaRow] | None = None,
+    trust: Trust | None = None,
 ) -> None:
     """Write a PNG: title, slide beside map (above it, if it is wide), a scale bar, and a legend with areas.
+
+    The third picture, if there is `trust`, shows doubt: the darker, the lower the chance of the tissue that the map
+    shows; striped where a place is unlike the training patches.
 
     A `thumbnail.jpg` beside it shows the two pictures alone.
 
@@ -50,14 +59,17 @@ def write_overview(
         mpp: µm per pixel of the raster; None: no scale bar.
         title: a line above, shortened where it is too long.
         areas: of the slide, if known already; else they are counted.
+        trust: doubt and strangeness of its cells.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    rows = slide_areas(raster, tissues, mpp) if areas is None else areas
-    pictures = _pictures(thumbnail, raster, tissues)
+    rows = slide_areas(raster, tissues, mpp, trust=trust) if areas is None else areas
+    pictures = _pictures(thumbnail, raster, tissues, trust)
     with replace_atomically(path) as temporary:
-        _draw(pictures, raster, tissues, mpp, title, rows).save(temporary, "PNG", compress_level=1)
+        _draw(pictures, raster, tissues, mpp, title, rows, 2 if trust is None else 3).save(
+            temporary, "PNG", compress_level=1
+        )
     pictures.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
     with replace_atomically(path.with_name(THUMBNAIL_FILE)) as temporary:
         pictures.save(temporary, "JPEG", quality=85)
@@ -98,22 +110,49 @@ def _is_wide(raster: LabelRaster) -> bool:
     return raster.width > 2 * raster.height
 
 
-def _pictures(thumbnail: RGB, raster: LabelRaster, tissues: TissueSet) -> Image.Image:
-    """The slide and its map at one size, beside or above each other on white."""
+def _pictures(thumbnail: RGB, raster: LabelRaster, tissues: TissueSet, trust: Trust | None) -> Image.Image:
+    """The slide, its map and its doubt at one size, beside or above each other on white."""
     wide = _is_wide(raster)
     room = (2 * SIDE + _GAP, SIDE) if wide else (SIDE, SIDE)
     scale = min(room[0] / raster.width, room[1] / raster.height, ENLARGE)
     width, height = max(1, round(raster.width * scale)), max(1, round(raster.height * scale))
     how = Image.Resampling.LANCZOS if thumbnail.shape[1] > width else Image.Resampling.BICUBIC
     slide = Image.fromarray(thumbnail).resize((width, height), how)
-    colours = Image.fromarray(tissues.rgb()[shrink_labels(raster, height, width)])
+    labels = shrink_labels(raster, height, width)
+    shown = [slide, Image.fromarray(tissues.palette()[labels])]
+    if trust is not None:
+        shown.append(Image.fromarray(doubt_colours(trust, raster, labels, tissues.background_index)))
     right, below = (0, height + _GAP) if wide else (width + _GAP, 0)
-    pictures = Image.new("RGB", (width + right + 2, height + below + 2), "white")
+    last = len(shown) - 1
+    pictures = Image.new("RGB", (width + last * right + 2, height + last * below + 2), "white")
     draw = ImageDraw.Draw(pictures)
-    for image, (x, y) in ((slide, (1, 1)), (colours, (1 + right, 1 + below))):
+    for index, image in enumerate(shown):
+        x, y = 1 + index * right, 1 + index * below
         pictures.paste(image, (x, y))
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_LINE)
     return pictures
+
+
+def doubt_colours(trust: Trust, raster: LabelRaster, labels: NDArray[np.uint8], background: int) -> RGB:
+    """Doubt of a shrunk label map, H×W×3: pale where there is none, violet from `DOUBT_SHOWN` on, orange stripes on
+    what is strange; background white."""
+    height, width = labels.shape
+    rows, columns = (
+        np.minimum(((np.arange(count) + 0.5) * side / count / CELL).astype(int), cells - 1)
+        for count, side, cells in zip(labels.shape, raster.shape, trust.doubt.shape, strict=True)
+    )
+
+    def at(layer: LabelRaster) -> NDArray[np.uint8]:
+        return np.concatenate([layer.read(int(row), 0, 1, layer.width)[:, columns] for row in rows])
+
+    pale, dark, stripe = (np.array(ImageColor.getrgb(colour)) for colour in (SURE, UNSURE, STRANGE))
+    strength = np.minimum(at(trust.doubt) / (255 * DOUBT_SHOWN), 1)[..., None]
+    colours = pale * (1 - strength) + dark * strength
+    if trust.strange is not None:
+        stripes = np.add.outer(np.arange(height), np.arange(width)) % 9 < 3
+        colours[stripes & (at(trust.strange) > LIMIT)] = stripe
+    colours[labels == background] = 255
+    return np.asarray(colours, dtype=np.uint8)
 
 
 def _draw(
@@ -123,6 +162,7 @@ def _draw(
     mpp: float | None,
     title: str,
     areas: Sequence[AreaRow],
+    count: int,
 ) -> Image.Image:
     legend = _legend(tissues, areas)
     inner = max(pictures.width, _LEGEND_WIDTH)
@@ -132,7 +172,7 @@ def _draw(
     picture.paste(pictures, (_MARGIN, 64))
     below = 64 + pictures.height + 14
     if mpp is not None:
-        width = pictures.width - 2 if _is_wide(raster) else (pictures.width - 2 - _GAP) // 2
+        width = pictures.width - 2 if _is_wide(raster) else (pictures.width - 2 - (count - 1) * _GAP) // count
         below = _draw_scale_bar(draw, mpp * raster.width / width, inner, below)
     below = _draw_legend(draw, legend, inner, below)
     return picture.crop((0, 0, picture.width, below + _MARGIN))
@@ -147,6 +187,14 @@ def _legend(tissues: TissueSet, areas: Sequence[AreaRow]) -> list[_Entry]:
         row = rows[tissue.name]
         area = "" if math.isnan(row.mm2) else area_text(row.mm2)
         entries.append(_Entry(tissue.name, f"{row.percent:.1f} %   {area}", tissue.colour))
+    if UNCERTAIN in rows:
+        entries.append(_Entry(UNCERTAIN, f"{rows[UNCERTAIN].percent:.1f} %", UNCERTAIN_COLOUR))
+    for name, share, colour in (
+        ("doubtful", share_of_tissue(areas, "doubtful"), UNSURE),
+        ("unlike the training patches", share_of_tissue(areas, "strange"), STRANGE),
+    ):
+        if not math.isnan(share):
+            entries.append(_Entry(name, f"{share:.1f} %", colour))
     return entries
 
 

@@ -32,7 +32,15 @@ class ProbabilityWriter:
     (2, 20, 30)
     """
 
-    def __init__(self, path: Path, tissues: TissueSet, height: int, width: int, mpp: float | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tissues: TissueSet,
+        height: int,
+        width: int,
+        mpp: float | None,
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
         """Make the array.
 
         Args:
@@ -40,17 +48,19 @@ class ProbabilityWriter:
             tissues: C, one channel each.
             height, width: of the label map.
             mpp: its µm/px, if known.
+            attributes: what else is said of the values; None: the factor that makes probabilities of them.
 
         Raises:
             SettingError: zarr is not installed.
             OutputError: the folder cannot be written.
         """
         zarr = _zarr()
+        said = {"scale_factor": 1 / 255} if attributes is None else attributes
         self._path = path
         self._part = path.with_name(f".{path.name}.partial")
         try:
             shutil.rmtree(self._part, ignore_errors=True)
-            group = zarr.create_group(self._part, attributes={"ome": _ome(tissues, mpp), "scale_factor": 1 / 255})
+            group = zarr.create_group(self._part, attributes={"ome": _ome(tissues, mpp), **said})
             self._array = group.create_array(
                 "0",
                 shape=(len(tissues), height, width),

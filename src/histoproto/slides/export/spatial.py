@@ -15,7 +15,7 @@ from histoproto.errors import OutputError, SettingError, first_line
 from histoproto.slides.export.areas import WHOLE_SLIDE, AreaRow
 from histoproto.slides.labelling.raster import LabelRaster, Labels
 from histoproto.slides.outlines.tracing import outlines, strip_rows
-from histoproto.tissue import TissueSet
+from histoproto.tissue import UNCERTAIN, TissueSet
 
 LABELS, OUTLINES, AREAS, PICTURE = "tissue", "tissue_outlines", "tissue_areas", "overview"
 """Names of the elements."""
@@ -51,7 +51,7 @@ def write_spatialdata(
 ) -> None:
     """Write a SpatialData store (a folder); every element has a transformation to `global`, in µm.
 
-    - labels `tissue`: 0 is background, as the field has it, 1 + its index a tissue;
+    - labels `tissue`: 0 is background, as the field has it, 1 + its index a tissue, C + 2 uncertain;
     - shapes `tissue_outlines`: those of `write_geojson`, in pixels of level 0, with the column `tissue`; left out where
       there are none;
     - table `tissue_areas`, which annotates the labels: of each tissue its mm² (X), pixels and percentage on the whole
@@ -148,7 +148,8 @@ def _outlines(
     if not found:
         return None
     drawn = shapely.transform(np.array([polygon for polygon, _ in found], dtype=object), lambda xy: xy * downsample)
-    names = [tissues.names[label] for _, label in found]
+    labels = (*tissues.names, "background", UNCERTAIN)
+    names = [labels[label] for _, label in found]
     return ShapesModel.parse(
         geopandas.GeoDataFrame({"tissue": names}, geometry=drawn),
         transformations=_to_um(mpp / downsample, mpp / downsample),

@@ -24,9 +24,12 @@ from histoproto.slides.export.areas import BACKGROUND
 from histoproto.slides.export.finished import RECORD_FILE, read_finished
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
 from histoproto.slides.measures.table import MEASURES_FILE, read_measures
+from histoproto.tissue import UNCERTAIN, UNCERTAIN_COLOUR
 
 OVERVIEW_FILE = "overview.png"
 SUMMARY_TABLE, SUMMARY_PAGE = "summary.csv", "summary.html"
+LAST = (f"{BACKGROUND} mm2", "doubtful %", "strange %", "seconds", "tiles")
+"""Columns after those of the tissues; doubtful and strange are shares of all tissue."""
 _FAILED = ".failed.json"
 _LEFT_OUT = ("mean", "q25", "q75")
 """Of the sizes of regions; the median and the largest tell enough in a wide table."""
@@ -59,6 +62,14 @@ class _Slide:
     """Of the whole slide, by what was measured and its unit; NaN where it is not defined."""
     seconds: float | None = None
     tiles: int | None = None
+    doubtful: float | None = None
+    """Per cent of its tissue; None: not known."""
+    strange: float | None = None
+    """Per cent of its tissue that is unlike the training patches."""
+    doubtful_by: dict[str, float] = field(default_factory=dict)
+    """By tissue, per cent."""
+    sentences: tuple[str, ...] = ()
+    """On how far its map can be trusted."""
     picture: str = ""
     """As the `src` of an `<img>`."""
     sentence: str = ""
@@ -135,6 +146,8 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
         except (DocumentError, OSError):  # not of a slide, damaged, or removed just now
             continue
         colours |= {tissue.name: tissue.colour for tissue in record.tissues}
+        if any(row.tissue == UNCERTAIN for row in areas):
+            colours[UNCERTAIN] = UNCERTAIN_COLOUR
         slides.append(
             _Slide(
                 folder.name,
@@ -144,6 +157,10 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
                 _measured(folder / MEASURES_FILE),
                 record.seconds,
                 record.windows,
+                record.trust.doubtful,
+                record.trust.strange,
+                {row.tissue: row.doubtful for row in areas if not math.isnan(row.doubtful)},
+                tuple(record.trust.sentences),
                 picture,
                 notes=tuple(record.notes),
             )
@@ -184,18 +201,19 @@ def _failures(out: Path, finished: set[str]) -> list[_Slide]:
 
 
 def _write_table(path: Path, slides: list[_Slide], tissues: list[str]) -> None:
-    areas = [f"{tissue} {unit}" for tissue in tissues for unit in ("mm2", "%")]
+    areas = [f"{tissue} {unit}" for tissue in tissues for unit in ("mm2", "%", "doubtful %")]
     measures, rows = _measures(slides), []
     for slide in slides:
         cells: list[str] = []
         for tissue in tissues:
             cells += [_cell(slide.mm2.get(tissue), 6), _cell(slide.percent.get(tissue), 3)]
-        cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.seconds, 1), _cell(slide.tiles, 0)]
+            cells += [_cell(slide.doubtful_by.get(tissue), 2)]
+        cells += [_cell(slide.mm2.get(BACKGROUND), 6), _cell(slide.doubtful, 2), _cell(slide.strange, 2)]
+        cells += [_cell(slide.seconds, 1), _cell(slide.tiles, 0)]
         cells += [_cell(slide.measures.get(title), 6) for title in measures]
-        rows.append([slide.name, slide.path, slide.state, *cells, slide.sentence])
+        rows.append([slide.name, slide.path, slide.state, *cells, "; ".join(slide.sentences), slide.sentence])
     with own(path):
-        header = ["name", "path", "state", *areas, f"{BACKGROUND} mm2", "seconds", "tiles", *measures, "error"]
-        write_table(path, header, rows)
+        write_table(path, ["name", "path", "state", *areas, *LAST, *measures, "note", "error"], rows)
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -6,18 +6,18 @@ reading, inference and writing overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from histoproto.config import InferenceSettings
 from histoproto.inference.background import label_probabilities
+from histoproto.inference.doubt import doubt_of, temperature_of, tissue_chances
 from histoproto.inference.fusion import Ranges
 from histoproto.inference.gating import strongest
 from histoproto.inference.large import windowed_crf
@@ -26,35 +26,19 @@ from histoproto.inference.places import place_evidence, spread
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.windows import CELL, window_grid
 from histoproto.slides.ahead import read_ahead
+from histoproto.slides.labelling.batches import Batch, in_batches
 from histoproto.slides.labelling.plan import Plan, Tile
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import Scope
 from histoproto.slides.labelling.strip import Rows, Scores, Strip
 from histoproto.slides.labelling.tiles import TilePixels, read_padded, read_tile
+from histoproto.slides.labelling.trust import Trust
 from histoproto.slides.reading.protocol import Pixels, SlideReader
 
 UNDECIDED = 255
 """In the raster, until the scores are known: a pixel that will get a label."""
 CHUNK = 128
 """Cells that are upsampled together, along the width of a slide."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows that go through the network together."""
-
-    windows: Pixels
-    """N×p×p×3 RGB."""
-    tops: NDArray[np.intp]
-    """Where they start, in cells."""
-    lefts: NDArray[np.intp]
-    shares: NDArray[np.float32]
-    """Share of tissue in each, in [0, 1]."""
-
-    def part(self, first: int, last: int) -> Batch:
-        """Windows first … last − 1."""
-        held = slice(first, last)
-        return Batch(self.windows[held], self.tops[held], self.lefts[held], self.shares[held])
 
 
 @dataclass
@@ -85,6 +69,7 @@ class SlideLabeller:
         raster: LabelRaster,
         progress: Callable[[int, int], None] | None = None,
         keep: Callable[[int, Scores], None] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         """Write the labels of the slide.
 
@@ -93,6 +78,7 @@ class SlideLabeller:
             progress: called with windows done and windows in all.
             keep: called from top to bottom with a row of cells and the probabilities of the tissues from there on,
                 C×R×S, all 0 where no window was; those of tissues that are not present are 0 too.
+            trust: takes doubt and strangeness of each cell.
 
         Raises:
             ImageError: the slide is damaged.
@@ -115,18 +101,19 @@ class SlideLabeller:
         step = int(np.diff(self.plan.tops, prepend=0).max()) * self.plan.group
         tissues = len(self.segmenter.tissues)
         layers = 2 if by_activation and self.settings.fusion == "raw" else 1
-        strip = Strip((layers + 1) * tissues + 1, height, width, self.plan.size, step, self._halo)
+        channels = (layers + 1) * tissues + 1 + (self.segmenter.strangeness is not None)
+        strip = Strip(channels, height, width, self.plan.size, step, self._halo)
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
             writing: Future[None] | None = None
             for found in self._batches(raster):
                 if isinstance(found, Batch):
-                    strip.add(found.tops, found.lefts, self._evidence(found))
+                    strip.add(found.tops, found.lefts, self._evidence(found, trust))
                     told(len(found.windows))
                 else:
                     if writing:
                         writing.result()  # one row of tiles at a time is being written
                     if rows := strip.finish(found):
-                        writing = writer.submit(self._write_rows, rows, raster, keep)
+                        writing = writer.submit(self._write_rows, rows, raster, keep, trust)
                     del rows  # or they would be held until the next are finished
             if writing:
                 writing.result()
@@ -163,10 +150,13 @@ class SlideLabeller:
         return in_batches(batches(), self.batch_size)
 
     @torch.inference_mode()
-    def _evidence(self, batch: Batch) -> Scores:
+    def _evidence(self, batch: Batch, trust: Trust | None) -> Scores:
         """N×L×size×size: what the windows say, to be blended (`places.spread`)."""
         pixels = as_batch(batch.windows, self.segmenter.device)
-        evidence = patch_evidence(self.segmenter.network, pixels, self.settings, self._ranges, CELL)
+        known = self.segmenter.strangeness
+        evidence = patch_evidence(self.segmenter.network, pixels, self.settings, self._ranges, CELL, known)
+        if trust and evidence.strange is not None:
+            trust.count(evidence.strange.float().cpu().numpy(), batch.shares)
         return spread(evidence, torch.from_numpy(batch.shares)).float().cpu().numpy()
 
     @torch.inference_mode()
@@ -179,7 +169,9 @@ class SlideLabeller:
                 self._ranges = add_ranges(self._ranges, network, pixels, thresholds, None)
                 told(len(found.windows))
 
-    def _write_rows(self, rows: Rows, raster: LabelRaster, keep: Callable[[int, Scores], None] | None) -> None:
+    def _write_rows(
+        self, rows: Rows, raster: LabelRaster, keep: Callable[[int, Scores], None] | None, trust: Trust | None
+    ) -> None:
         top, bottom = rows.first * CELL, min(rows.last * CELL, raster.height)
         for first in range(0, raster.width, CHUNK * CELL):
             width = min(CHUNK * CELL, raster.width - first)
@@ -190,6 +182,8 @@ class SlideLabeller:
                 raster.write(top, first, block)
         if keep:
             keep(rows.first, self._probabilities(rows))
+        if trust:
+            self._write_trust(rows, trust)
 
     @torch.inference_mode()
     def _decide(self, rows: Rows, first: int, height: int, width: int) -> Pixels:
@@ -202,14 +196,35 @@ class SlideLabeller:
         y, x = (rows.first - rows.top) * CELL, (first - left) * CELL
         if not self.settings.crf:
             joined = joined[:, :, y : y + height, x : x + width]
-        maps = self._gated(Evidence(*joined.split([evidence.maps.shape[1], evidence.logits.shape[1]], dim=1)))
+        pixel = Evidence(*joined.split([evidence.maps.shape[1], evidence.logits.shape[1]], dim=1))
+        maps = self._gated(pixel)
         scores = maps.scores if self._plain else self._chances(maps)  # the highest of raw maps is the likeliest
         if self.settings.crf:
             high, wide, size = *scores.shape[2:], self.plan.size * CELL
             pixels = read_padded(self.reader, self.plan, rows.top * CELL, left * CELL, high, wide)
             image, windows = torch.from_numpy(pixels).permute(2, 0, 1)[None], window_grid(high, wide, size, size // 2)
             scores = windowed_crf(image, scores, windows, self.segmenter.device)[:, :, y : y + height, x : x + width]
-        return strongest(scores)[0].numpy()
+        labels = strongest(scores)
+        if self.settings.abstain:
+            if self.settings.crf:
+                place = (..., slice(y, y + height), slice(x, x + width))
+                pixel = Evidence(pixel.maps[place], pixel.logits[place])
+            chance = 1 - doubt_of(self._tissue_chances(pixel), labels)
+            labels[chance < self.settings.abstain] = self.segmenter.tissues.uncertain_index
+        return labels[0].numpy()
+
+    @torch.inference_mode()
+    def _write_trust(self, rows: Rows, trust: Trust) -> None:
+        held = slice(rows.first - rows.top, rows.last - rows.top)
+        evidence = self._places(rows.scores[:, held])
+        maps = self._gated(evidence)
+        doubt = doubt_of(self._tissue_chances(evidence), strongest(maps.scores))[0].numpy()
+        strange = None if evidence.strange is None else evidence.strange[0, 0].numpy()
+        trust.write(rows.first, doubt, strange, rows.covered[held])
+
+    def _tissue_chances(self, evidence: Evidence) -> Tensor:
+        temperature, _ = temperature_of(self.segmenter.card, self.settings)
+        return tissue_chances(evidence, self.settings, self.segmenter.thresholds.cpu(), temperature)
 
     @torch.inference_mode()
     def _probabilities(self, rows: Rows) -> Scores:
@@ -218,7 +233,8 @@ class SlideLabeller:
         return np.asarray(chances[: len(self.segmenter.tissues)] * rows.covered[held], dtype=np.float32)
 
     def _places(self, scores: Scores) -> Evidence:
-        return place_evidence(torch.from_numpy(scores[None]), len(self.segmenter.tissues))
+        known = self.segmenter.strangeness is not None
+        return place_evidence(torch.from_numpy(scores[None]), len(self.segmenter.tissues), known)
 
     def _gated(self, evidence: Evidence) -> PatchMaps:
         return gated(evidence, self.settings, self.segmenter.thresholds.cpu())
@@ -231,26 +247,3 @@ class SlideLabeller:
         """Gated maps as probabilities of the labels, 1×L×H×W."""
         raw = self.settings.fusion == "raw"
         return label_probabilities(maps.scores, maps.present, logits=raw, foreground=maps.foreground)
-
-
-def in_batches(found: Iterable[Batch | int], size: int) -> Iterator[Batch | int]:
-    """Windows of tiles in batches of a size; before a number is handed on, all windows that came before it are."""
-    held: list[Batch] = []
-    for item in found:
-        if isinstance(item, Batch):
-            held.append(item)
-            if sum(len(batch.windows) for batch in held) < size:
-                continue
-        if held:
-            joined = Batch(
-                np.concatenate([batch.windows for batch in held]),
-                np.concatenate([batch.tops for batch in held]),
-                np.concatenate([batch.lefts for batch in held]),
-                np.concatenate([batch.shares for batch in held]),
-            )
-            count = len(joined.windows)
-            full = count if isinstance(item, int) else count // size * size
-            yield from (joined.part(start, min(start + size, full)) for start in range(0, full, size))
-            held = [joined.part(full, count)] if full < count else []
-        if isinstance(item, int):
-            yield item

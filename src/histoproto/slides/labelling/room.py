@@ -11,8 +11,11 @@ from histoproto.inference.windows import CELL
 from histoproto.slides.labelling.plan import TILE_PIXELS
 from histoproto.slides.reading.protocol import SlideReader
 
-FILES = 1.25
-"""Bytes on disk per pixel of the map, at least: the map while it is being made, and the files that come of it."""
+FILES = 1.25 + 2 / CELL**2
+"""Bytes on disk per pixel of the map, at least: the map, doubt and strangeness while they are being made, and the files
+that come of them."""
+LAYERS = 4 / CELL**2
+"""More of them with doubt and strangeness as layers, two channels in two files."""
 HELD = 3
 """Copies of a strip that are held at once: sums, finished scores, and rows that are being written."""
 WINDOW_BYTES = 200

@@ -16,7 +16,7 @@ from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
 from histoproto.inference.windows import CELL
 from histoproto.slides.labelling.plan import plan_windows
-from histoproto.slides.labelling.room import FILES, check_room
+from histoproto.slides.labelling.room import FILES, LAYERS, check_room
 from histoproto.slides.labelling.scope import find_scope
 from histoproto.slides.many.job import is_finished
 from histoproto.slides.many.tasks import name_slides
@@ -93,8 +93,11 @@ def _rehearse(
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         patch_size = segmenter.card.patch_size
         step = max(1, round(patch_size * (1 - options.overlap)))
-        check_room(reader, downsample, 2 * len(segmenter.tissues), patch_size, step, out)
+        check_room(reader, downsample, 2 * len(segmenter.tissues) + 1, patch_size, step, out)
         scope = find_scope(reader, mpp, task.regions)
         plan = plan_windows(reader.height, reader.width, downsample, patch_size, options.overlap, scope)
-        size, notes = int(FILES * plan.height * plan.width), (*reader.notes, *scope.notes)
+        size, notes = (
+            int((FILES + LAYERS * options.uncertainty) * plan.height * plan.width),
+            (*reader.notes, *scope.notes),
+        )
         return Rehearsed(name, "to do", int(plan.needed.sum()), size, notes=notes)
