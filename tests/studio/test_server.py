@@ -173,12 +173,17 @@ def test_nonsense_is_refused_in_a_sentence(client: TestClient, session: Session,
     assert session.opened().store.count_events() == before
 
 
-def test_learning_without_labels_says_what_is_missing(client: TestClient, session: Session) -> None:
-    assert client.post("/api/learn", json={}).json() == {"begun": True}
+def test_learning_without_labels_says_what_is_missing_also_after_it_was_stopped(
+    client: TestClient, session: Session
+) -> None:
     assert session.learner is not None
-    until = time.monotonic() + 120
-    while session.learner.working:
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    time.sleep(0.2)
-    assert "label" in session.learner.problem
+    for _ in range(2):
+        assert client.post("/api/learn", json={}).json() == {"begun": True}
+        assert client.post("/api/learn", json={}).json() == {"begun": False}
+        until = time.monotonic() + 120
+        while session.learner.working:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert "label" in session.learner.problem
+        client.post("/api/learn/stop", json={})
+        assert not session.learner.working

@@ -135,9 +135,13 @@ class Learner:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 message = connection.recv()
+                if self._process is not process:  # it was stopped
+                    continue
                 if message[0] == "done":
-                    self.finished(message[1])
-                    self.working, self.doing = False, ""
+                    try:
+                        self.finished(message[1])
+                    finally:
+                        self.working, self.doing = False, ""
                 elif message[0] == "problem":
                     self.problem, self.working, self.doing = message[1], False, ""
                 else:
