@@ -11,8 +11,8 @@ from fakes import ColourNetwork, colour_card
 from histoproto.config import InferenceSettings
 from histoproto.data.images import write_image
 from histoproto.errors import DataError, ImageError, SettingError
+from histoproto.inference import deciding as module
 from histoproto.inference import large as large_module
-from histoproto.inference import segmenter as module
 from histoproto.inference.inputs import in_chunks
 from histoproto.inference.overlay import blend_mask, overlay_picture
 from histoproto.inference.segmenter import Segmentation, Segmenter

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,24 +17,20 @@ from torch import Tensor
 from histoproto.config import InferenceSettings
 from histoproto.documents.ranges import MPP, in_range
 from histoproto.errors import RunError, SettingError
-from histoproto.inference.background import glass_mask, label_probabilities
-from histoproto.inference.crf import dense_crf
-from histoproto.inference.doubt import doubt_of, temperature_of, tissue_chances
-from histoproto.inference.gating import strongest
+from histoproto.inference.deciding import decide
 from histoproto.inference.inputs import ImageLike, Pixels, as_image, best_batch, check_labels, list_inputs, pick_device
 from histoproto.inference.large import (
     HUGE,
     HUGE_OVERLAP,
     blended_evidence,
     strips_of_evidence,
-    windowed_crf,
     windowed_evidence,
 )
 from histoproto.inference.onnx_network import ONNX_FILE, OnnxNetwork
-from histoproto.inference.patches import Evidence, PatchMaps, as_batch, gated, patch_evidence
+from histoproto.inference.patches import as_batch, patch_evidence
 from histoproto.inference.resampling import resample_image, resample_labels, resample_scores
 from histoproto.inference.strangeness import Strangeness, load_strangeness, strange_shares
-from histoproto.inference.windows import OVERLAP, window_grid
+from histoproto.inference.windows import OVERLAP
 from histoproto.model.archive import opened
 from histoproto.model.half_precision import HalfPrecision
 from histoproto.model.network import Network
@@ -230,7 +226,7 @@ class Segmenter:
             )
         else:
             evidence = patch_evidence(self.network, as_batch(images, self.device), settings, strangeness=known)
-        found = self._decide(evidence, images, settings, labels, doubt)
+        found = decide(evidence, images, settings, self.card, labels, self.device, doubt)
         scores = found.maps.scores.float().cpu().numpy()
         likely = found.maps.probabilities.float().cpu()
         probabilities = (likely.amax(dim=(2, 3)) if windowed else likely).numpy()
@@ -261,7 +257,7 @@ class Segmenter:
         doubts = np.empty((height, width), dtype=np.float16) if doubt else None
         shares: list[tuple[float, int]] = []
         for part, rows, core in strips_of_evidence(evidence, height, width, settings.crf):
-            found = self._decide(part, image[rows][None].copy(), settings, labels, doubt)
+            found = decide(part, image[rows][None].copy(), settings, self.card, labels, self.device, doubt)
             decided[rows][core] = found.labels[0, core]
             if doubts is not None and found.doubt is not None:
                 doubts[rows][core] = found.doubt[0, core]
@@ -273,58 +269,3 @@ class Segmenter:
         probabilities = evidence.logits.sigmoid().amax(dim=(2, 3))[0].numpy()
         none = np.empty((len(self.tissues), 0, 0), np.float32)
         return Segmentation(decided, none, probabilities, self.tissues, doubts, None, strange)
-
-    def _decide(
-        self, evidence: Evidence, images: Pixels, settings: InferenceSettings, labels: Tensor | None, doubt: bool
-    ) -> _Decided:
-        """The labels of images, B×H×W×3."""
-        device = evidence.maps.device
-        thresholds, labels = self.thresholds.to(device), None if labels is None else labels.to(device)
-        maps = gated(evidence, settings, thresholds, labels)
-        if settings.fusion == "raw" and maps.foreground is None and not settings.crf:
-            chances = maps.scores  # a softmax would not change which is the highest
-        else:
-            chances = _gated_chances(maps, settings)
-        if settings.crf:
-            chances = self._refined(images, chances, windowed=maps.present.ndim == 4)
-        decided = strongest(chances)
-        if maps.foreground is None:  # nothing is allowed, so nothing is there
-            nothing = ~maps.present.any(dim=1)
-            decided[nothing] = self.tissues.background_index
-        if settings.background == "glass":
-            decided[torch.from_numpy(glass_mask(images)).to(decided.device)] = self.tissues.background_index
-        doubts = plain = None
-        if doubt or settings.abstain:
-            temperature, _ = temperature_of(self.card, settings)
-            own = tissue_chances(evidence, settings, thresholds, temperature, labels)
-            found = doubt_of(own, decided.to(own.device))
-            doubts = found.float().cpu().numpy()
-            if doubt:
-                gated_chances = _gated_chances(maps, settings)[:, : len(self.tissues)]
-                plain = doubt_of(gated_chances, decided.to(own.device)).float().cpu().numpy()
-            decided[(1 - found < settings.abstain).to(decided.device)] = self.tissues.uncertain_index
-        return _Decided(decided.cpu().numpy(), maps, doubts, plain)
-
-    def _refined(self, images: Pixels, chances: Tensor, windowed: bool) -> Tensor:
-        """The dense CRF."""
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-        if not windowed:
-            refined: Tensor = dense_crf(pixels.to(self.device), chances)
-            return refined
-        size = self.card.patch_size
-        windows = window_grid(images.shape[1], images.shape[2], size, max(1, size // 2))
-        return windowed_crf(pixels, chances, windows, self.device)
-
-
-class _Decided(NamedTuple):
-    """What was decided of images of one size."""
-
-    labels: Pixels
-    maps: PatchMaps
-    doubt: NDArray[np.float32] | None
-    uncalibrated: NDArray[np.float32] | None
-
-
-def _gated_chances(maps: PatchMaps, settings: InferenceSettings) -> Tensor:
-    raw = settings.fusion == "raw"
-    return label_probabilities(maps.scores, maps.present, logits=raw, foreground=maps.foreground)
