@@ -25,7 +25,8 @@ def know_patches(seen: Seen) -> tuple[Strangeness, str] | None:
     """What to know the training patches by, and a sentence on what its limits were fitted to; None with too few.
 
     The limits are such that of the patches of groups that took no part in the mean and the spread, as many as `SHARES`
-    are within. Groups are left out one by one (in parts, if there are many); held-out patches, which the network has not seen either, take part.
+    are within. Groups are left out one by one, or in parts, if there are many. Held-out patches, which the network has
+    not seen either, take part.
     """
     groups = np.array(seen.groups)
     learnt, counted = ~seen.held_out, seen.shares >= LEAST_SHARE
