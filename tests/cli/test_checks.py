@@ -14,7 +14,9 @@ def checked() -> typer.Typer:
     application = typer.Typer()
 
     @application.command(cls=CheckedCommand)
-    def one(number: float = 1.0, text: str = "x", path: Path = Path("x"), many: list[Path] | None = None) -> None:
+    def one(
+        number: float = 1.0, count: int = 1, text: str = "x", path: Path = Path("x"), many: list[Path] | None = None
+    ) -> None:
         typer.echo("done")
 
     return application
@@ -26,6 +28,9 @@ def checked() -> typer.Typer:
         ("--number", "nan", "--number is nan, no finite number"),
         ("--number", "-inf", "no finite number"),
         ("--number", "5e9", "larger than any"),
+        ("--count", "9" * 30, "--count is 99999.*, larger than any"),
+        ("--count", "-" + "9" * 400, "larger than any"),
+        ("--number", "9" * 400, "no finite number"),
         ("--text", "a\nb", r"control character '\\n'"),
         ("--text", "\x1b[31m", "control character"),
         ("--text", "\udcff", "not UTF-8"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from histoproto.compare.plan import Plan, Variant, make_rows, read_plan
 from histoproto.config import load_settings
 from histoproto.data.images import write_image
-from histoproto.errors import RunError, SettingError
+from histoproto.errors import HistoProtoError, RunError, SettingError
 
 
 def test_rows_are_read_as_people_write_them(tmp_path: Path) -> None:
@@ -51,4 +52,28 @@ def test_rows_can_be_added_but_not_changed(tmp_path: Path, comparison: tuple[Pla
     with pytest.raises(RunError, match="on other patches"):
         Plan.make(data, plan.variants, 1).added_to(out)
     with pytest.raises(RunError, match="holds no comparison"):
+        read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("seeds", 10**30, "number of seeds"),
+        ("seeds", 0, "number of seeds"),
+        ("seeds", "many", "seeds: .* valid integer"),
+        ("variants", {}, "variants: .* found {}"),
+        ("data", 5, r"data: .* found 5"),
+        ("variants", None, "variants is missing"),
+    ],
+)
+def test_a_plan_of_wrong_values_is_refused(
+    tmp_path: Path, comparison: tuple[Plan, Path], key: str, value: object, why: str
+) -> None:
+    comparison[0].write(tmp_path)
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    content[key] = value
+    if value is None:
+        del content[key]
+    (tmp_path / "comparison.json").write_text(json.dumps(content))
+    with pytest.raises(HistoProtoError, match=rf"comparison\.json.*{why}"):
         read_plan(tmp_path)

@@ -223,3 +223,17 @@ def test_the_command(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     names = list(json.loads((run / "metrics.json").read_text()))
     assert names[:3] == ["honest", "told", "paper"]
     assert names[3].startswith("labels=oracle,background=counted,views=6,crf=True,fusion=minmax")
+
+
+def test_leaks_are_refused_unless_they_are_allowed_and_recorded(run: Path, data: Path) -> None:
+    for path in sorted((data / "test" / "img").glob("r0*.png")):
+        write_image(data / "train" / f"{path.stem}x[100].png", read_image(path))
+    application = typer.Typer()
+    application.command()(command)
+    options = [str(run), str(data), "--device", "cpu"]
+    with pytest.raises(DataError, match=r"in train and in test.*--allow-leak"):
+        CliRunner().invoke(application, options, catch_exceptions=False)
+    assert not (run / "metrics.json").exists()
+    CliRunner().invoke(application, [*options, "--allow-leak"], catch_exceptions=False)
+    (entry,) = load_metrics(run).values()
+    assert "in train and in test" in json.dumps(entry)

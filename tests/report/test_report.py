@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fakes import TISSUES, ColourNetwork, colour_card
 from histoproto.config import Settings
 from histoproto.data.images import write_image, write_mask
 from histoproto.data.layouts import open_data
-from histoproto.errors import RunError, TissueError
+from histoproto.errors import DocumentError, RunError, TissueError
 from histoproto.evaluation.protocols import evaluate
 from histoproto.inference.segmenter import Segmenter
 from histoproto.report import prototype_page
@@ -86,6 +87,9 @@ def test_history_takes_what_is_there(tmp_path: Path) -> None:
     path.write_text("")
     assert read_history(path) == []
     assert read_history(tmp_path / "none.csv") == []
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DocumentError, match="is a pipe or a device"):
+        read_history(tmp_path / "pipe.csv")
 
 
 @pytest.mark.parametrize("points", [[(5, 1.0)], [(0, 0.0), (10, 0.0)], [(i, float(np.sin(i))) for i in range(2000)]])
