@@ -16,6 +16,7 @@ from histoproto.errors import DataError, TissueError
 from histoproto.evaluation.confusion import Matrix, Scores, Treatment, confusion_matrix, scores
 from histoproto.inference.inputs import in_chunks
 from histoproto.inference.segmenter import Segmentation, Segmenter
+from histoproto.inference.settings import change_settings
 from histoproto.tissue import TissueSet
 
 
@@ -60,6 +61,7 @@ def evaluate_patches(
         DataError: a patch without a mask, or with one of another size.
         ImageError, TissueError: a file that cannot be read, a tissue that the model does not know.
     """
+    settings = change_settings(settings or segmenter.card.inference, abstain=0)  # every pixel is scored
     translation = translate_tissues(tissues, segmenter.tissues)
     missing = [patch.image.name for patch in patches if patch.mask is None]
     if missing:

@@ -33,7 +33,7 @@ class MaskValidation(lightning.Callback):
         network = module.final_network
         training = network.training
         segmenter = Segmenter(network, self.card, str(next(network.parameters()).device))
-        settings = change_settings(self.card.inference, background="none")
+        settings = change_settings(self.card.inference, background="none", abstain=0)
         results = evaluate_patches(segmenter, self.patches, self.card.tissues, settings)
         matrix = np.sum([result.matrix for result in results], axis=0)
         trainer.callback_metrics["val_miou"] = torch.tensor(scores(matrix, "ignored").miou)

@@ -42,7 +42,7 @@ def write_pseudo_masks(run: Path, patches: Sequence[Patch], out: Path) -> None:
     if not missing:
         return
     segmenter = Segmenter.load(run)
-    settings = change_settings(segmenter.card.inference, views=1)
+    settings = change_settings(segmenter.card.inference, views=1, abstain=0)
     for start in track(range(0, len(missing), CHUNK), description="pseudo masks", transient=True):
         chunk = missing[start : start + CHUNK]
         labels = [np.array(patches[index].labels) for index in chunk]
