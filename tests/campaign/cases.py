@@ -57,7 +57,7 @@ def of_options() -> Iterator[Case]:
         call = CALLS[option.command]
         values = {int: NO_NUMBERS, float: NO_NUMBERS, str: NO_TEXT, Path: NO_PATHS}[option.type]
         for value in values:
-            if not call.quick and value not in ("nan", "-1", "x" * 300):
+            if not (call.quick or call.refused) and value not in ("nan", "-1", "x" * 300):
                 continue
             yield Case(
                 f"{option.command} {option.name} {_short(value)}",

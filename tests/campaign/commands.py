@@ -27,6 +27,8 @@ class Call:
     arguments: list[str]
     needs: list[str]
     quick: bool = True
+    refused: bool = False
+    """Whether the call is refused at its very end, so that anything may be tried with it."""
 
 
 CALLS = {
@@ -52,7 +54,7 @@ CALLS = {
     "slide info": Call(["slides/slide.tif"], ["slides"]),
     "features": Call(["--encoder", "none of mine"], []),
     "encoders": Call(["tf_efficientnet_lite0"], []),
-    "studio": Call(["slides", "--no-browser", "--port", "99999"], ["slides"], quick=False),
+    "studio": Call(["slides", "--no-browser", "--host", "203.0.113.1"], ["slides"], quick=False, refused=True),
 }
 """A new command needs a call here; a test looks whether there is one for each."""
 

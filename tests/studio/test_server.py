@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from starlette.testclient import TestClient
 
+from histoproto.errors import SettingError
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio.claims import Claims
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import ProjectSettings
+from histoproto.studio.serve import serve
 from histoproto.studio.server import make_app
 from histoproto.studio.session import Session
 
@@ -187,3 +189,9 @@ def test_learning_without_labels_says_what_is_missing_also_after_it_was_stopped(
         assert "label" in session.learner.problem
         client.post("/api/learn/stop", json={})
         assert not session.learner.working
+
+
+@pytest.mark.parametrize("host", ["", " "])
+def test_an_empty_host_does_not_open_the_studio_to_the_network(session: Session, host: str) -> None:
+    with pytest.raises(SettingError, match="the host is empty"):
+        serve(session, host, 0, lambda _: None, browser=False)

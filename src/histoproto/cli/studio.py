@@ -49,6 +49,9 @@ def studio(
     from histoproto.studio.sources import find_sources
     from histoproto.studio.taking_over import settings_from
 
+    for path in labels or ():
+        if not (path.is_file() or path.is_dir()):
+            raise DataError(f"there are no labels {path}; expected labels.csv, a GeoJSON file, or a folder with one")
     settings = None
     there = (project / PROJECT_FILE).is_file()
     if demo:
