@@ -75,7 +75,6 @@ def main() -> None:
             profile.runcall(once, arguments.outlines)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
             return
-        taken = {count: np.array([once(count) for count in counts for _ in (0,)]) for count in ()}
         rows = [[once(count) for count in counts] for _ in range(arguments.repeats)]
         taken = np.array(rows)  # repeats × counts × (processor, clock)
         for number, count in enumerate(counts):

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from histoproto.data.images import write_image
+from histoproto.data.regions import find_regions
+from histoproto.errors import DataError
+
+
+@pytest.mark.parametrize("kind", ["dead", "device", "pipe"])
+def test_an_image_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    for part in ("img", "mask"):
+        for name in "ab":
+            write_image(tmp_path / part / f"{name}.png", pixels)
+    assert list(find_regions(tmp_path)) == ["a", "b"]
+    odd = tmp_path / "img" / "b.png"
+    odd.unlink()
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero" if kind == "device" else "nowhere")
+    with pytest.raises(DataError, match=r"b\.png is no file but a dead link, a pipe or a device"):
+        find_regions(tmp_path)
