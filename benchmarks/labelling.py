@@ -234,7 +234,10 @@ def draw(table: Path, picture: Path) -> None:
         axis.set(title=name, xlabel="labels given", xscale="log", xticks=AT, xticklabels=AT)
         axis.minorticks_off()
     axes[0, 0].set_ylabel("honest mIoU, %")
-    axes[0, 0].legend()
+    figure.legend(
+        *max((axis.get_legend_handles_labels() for axis in axes[0]), key=lambda found: len(found[1])),
+        loc="outside upper right",
+    )
     figure.savefig(picture, dpi=110)
 
 
