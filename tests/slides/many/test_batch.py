@@ -304,3 +304,15 @@ def test_what_no_slide_could_change(slides: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="at least 1"):
         segment_slides(run, tasks, out, SlideOptions(model_mpp=1), workers=0)
     assert not out.exists()
+
+
+def test_slides_of_versions_without_an_option_are_not_outdated(slides: Path, tmp_path: Path) -> None:
+    run, out, tasks = tiny_run(tmp_path / "run", mpp=0.5), tmp_path / "out", [SlideTask(slides / "a.png", 0.5)]
+    segment_slides(run, tasks, out, device="cpu")
+    path = out / "a" / "record.json"
+    record = json.loads(path.read_text())
+    for name in ("abstain", "uncertainty"):
+        del record["settings"][name]
+    path.write_text(json.dumps(record))
+    assert segment_slides(run, tasks, out, device="cpu").outdated == ()
+    assert segment_slides(run, tasks, out, SlideOptions(abstain=0.5), device="cpu").outdated == ("a",)

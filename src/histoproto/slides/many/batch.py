@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
 
+from histoproto.config import InferenceSettings
 from histoproto.errors import DataError, OutputError, SettingError
 from histoproto.ledger import Ledger
 from histoproto.model.archive import opened
@@ -147,7 +148,8 @@ def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: Mod
         "settings": settings,
         "training_data": card.training_data,
     }
-    for name, default in asdict(SlideOptions()).items():  # an option that came after the slide was done
+    earlier = {**asdict(SlideOptions()), **InferenceSettings().model_dump()}
+    for name, default in earlier.items():  # an option that came after the slide was done
         record.settings.setdefault(name, default)
     for each in (settings, record.settings):  # what decides nothing but speed
         each |= {"readers": None, "batch_size": None}
