@@ -54,6 +54,9 @@ CALLS = {
     "slide info": Call(["slides/slide.tif"], ["slides"]),
     "features": Call(["--encoder", "none of mine"], []),
     "encoders": Call(["tf_efficientnet_lite0"], []),
+    "studio merge": Call(["images", "regions", "--out", "out"], ["images", "regions"], quick=False, refused=True),
+    "data export": Call(["images", "--out", "out"], ["images"], quick=False, refused=True),
+    "calibrate": Call(["run", "data"], ["run", "data"]),
     "studio": Call(["slides", "--no-browser", "--host", "203.0.113.1"], ["slides"], quick=False, refused=True),
 }
 """A new command needs a call here; a test looks whether there is one for each."""

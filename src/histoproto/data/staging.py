@@ -82,6 +82,12 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def refuse_if_filled(folder: Path) -> None:
-    """Raise an `OutputError` if something is in the way of a folder that is to be written; hidden files are not."""
-    if folder.is_file() or (folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir())):
+    """Raise an `OutputError` if something is in the way of a folder that is to be written; hidden files are not.
+
+    A device, a pipe or a dead link is: a rename would replace it.
+    """
+    is_folder = folder.is_dir()
+    if (is_folder and any(path.name[0] != "." for path in folder.iterdir())) or (
+        not is_folder and os.path.lexists(folder)
+    ):
         raise OutputError(f"{folder} is there already and not empty; remove it or choose another folder")
