@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from histoproto.config import load_settings
 from histoproto.data.dataset import Sample
 from histoproto.methods.registry import build_method
 from histoproto.model import atrous
-from histoproto.model.depthwise import plain_depthwise_conv2d
+from histoproto.model.depthwise import depthwise_conv2d, plain_depthwise_conv2d
 from histoproto.model.teachers import Teacher
 
 VARIANTS = {
@@ -76,6 +77,8 @@ def main() -> None:
         median = statistics.median(values)
         memory = f"{peak(name):.1f}" if arguments.memory else "–"
         print(f"| {name} | {1000 * median:.0f} | {median / base:.2f} | {memory} |")
+    if arguments.depthwise:
+        print(f"\n{one_layer(arguments.steps)}")
     if arguments.profile:
         profile(build_step("all (feature)", arguments))
 
@@ -127,6 +130,24 @@ def measure(steps: dict[str, Callable[[], float]], count: int, warmup: int) -> d
             if turn >= warmup:
                 times[name].append(seconds)
     return times
+
+
+def one_layer(count: int) -> str:
+    """Forward and backward of one such layer alone, 64×1152×4×4 and 5×5 kernels, taking turns."""
+    x, weight = torch.rand(64, 1152, 4, 4).contiguous(memory_format=torch.channels_last), torch.rand(1152, 1, 5, 5)
+    weight.requires_grad_(True)
+
+    def step(layer: Callable[..., torch.Tensor]) -> float:
+        out = layer(x, weight, None)
+        start = time.process_time()
+        out.backward(torch.ones_like(out))
+        return time.process_time() - start
+
+    layers = {"torch": plain_depthwise_conv2d, "ours": depthwise_conv2d}
+    times = measure({name: partial(step, layer) for name, layer in layers.items()}, count, 2)
+    medians = {name: 1000 * statistics.median(values) for name, values in times.items()}
+    found = ", ".join(f"{name} {median:.1f}" for name, median in medians.items())
+    return f"one such gradient of the weights (64×1152×4×4), ms of a core: {found}"
 
 
 def peak(name: str) -> float:

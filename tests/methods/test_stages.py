@@ -107,6 +107,16 @@ def test_a_second_stage_may_start_from_a_finished_run(
     assert not (tmp_path / "wrong").exists()
 
 
+def test_what_a_single_stage_says_of_a_second_does_not_matter(data: Path, tmp_path: Path) -> None:
+    """So that `pbip` without its second stage, whose presets speak of one, can be the first stage of `pbip`."""
+    overrides = ["method=cam", *TINY, "training.second_stage_encoder=pretrained"]
+    first = train(data, tmp_path / "first", load_settings(overrides=overrides))
+    both = load_settings(overrides=[*overrides, "training.second_stage=true"])
+    added = train(data, tmp_path / "added", both, first_stage=first)
+    copied = load_file(added / "first-stage" / "model.safetensors")
+    assert all(torch.equal(value, copied[name]) for name, value in load_file(first / "model.safetensors").items())
+
+
 def test_encoder_of_the_second_stage_is_that_of_the_first_or_a_new_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

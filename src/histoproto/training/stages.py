@@ -71,7 +71,9 @@ def copy_run(run: Path, first: Path, settings: Settings, patches: str) -> None:
     """
     if load_card(run).training_data["fingerprint"] != patches:
         raise RunError(f"{run} was trained on other patches; give a first stage that was trained on the same ones")
-    if load_settings(run / "config.yaml") != settings:
+    own = load_settings(run / "config.yaml")
+    alone = own.model_copy(update={"training": without_second_stage(own.training)})  # else pbip alone would differ
+    if own.training.second_stage or alone != settings:
         raise RunError(
             f"{run} was trained with other settings than those given; give the same to both stages (config.yaml)"
         )
@@ -79,6 +81,7 @@ def copy_run(run: Path, first: Path, settings: Settings, patches: str) -> None:
         for file in run.iterdir():
             if file.is_file():
                 shutil.copy2(file, part)
+        (part / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")  # without what its method presets
 
 
 def without_second_stage(training: TrainingSettings) -> TrainingSettings:
