@@ -29,7 +29,14 @@ LEAST_LABELS = 4
 """Below, nothing is learnt."""
 BATCH = 32
 BOOTSTRAP = 500
-SETTINGS = ("training.tuning=frozen", "training.batch_size=16", "data.workers=0", "loss.similarity=0")
+SETTINGS = (
+    "training.tuning=frozen",
+    "training.batch_size=16",
+    "training.learning_rate=0.003",
+    "training.prototype_learning_rate=0.003",
+    "data.workers=0",
+    "loss.similarity=0",
+)
 """Of the training of a round, beside the defaults."""
 STEPS = 100
 """Of a round, about; docs/results.md tells what that costs."""
