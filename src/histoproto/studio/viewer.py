@@ -79,8 +79,10 @@ class Viewer:
         if path.is_file():
             return path.read_bytes()
         reader = self._reader(slide)
-        with self._map_lock:
-            found = map_piece(reader, info.mpp, self._segmenter(number), level, column, row)
+        found = None
+        if Pyramid(info.width, info.height).downsample(level) <= 4 * self.project.settings.mpp / info.mpp:
+            with self._map_lock:  # from afar the guesses do, without waiting for a model
+                found = map_piece(reader, info.mpp, self._segmenter(number), level, column, row)
         found = found or self._coarse_piece(number, info, level, column, row)
         if found is None:
             return None
