@@ -110,9 +110,32 @@ def test_what_means_the_same_is_called_the_same() -> None:
     ],
 )
 def test_the_nearest_name_is_told(wrong: str, meant: str) -> None:
-    done = CliRunner().invoke(app, wrong.split(), terminal_width=200, env={"COLUMNS": "200"})
-    assert done.exit_code == 2
-    assert meant in done.output
+    with pytest.raises(SettingError) as told:
+        CliRunner().invoke(app, wrong.split(), catch_exceptions=False)
+    assert str(told.value).endswith(meant) or meant.endswith(" ")
+    assert meant in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("predict RUN x --ouput OUT", "there is no option --ouput; did you mean --out?"),
+        ("--frob", "there is no option --frob; histoproto --help lists them"),
+        ("data --hlp", "there is no option --hlp; did you mean --help?"),
+        ("segment RUN x", "missing option '--out'; see histoproto segment --help"),
+        ("segment RUN x --out", "option '--out' requires an argument"),
+        ("segment RUN x --out O --engine foo", "invalid value for '--engine': 'foo' is not one of 'local', 'ray'; see"),
+        ("segment RUN x --out O --overlap 3", "invalid value for '--overlap': "),
+        ("doctor one two", "got unexpected extra argument(s) (one two); see histoproto doctor --help"),
+    ],
+)
+def test_a_wrong_line_is_one_line(wrong: str, sentence: str) -> None:
+    """No box, no usage: what all other mistakes look like."""
+    done = run(*wrong.split())
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
 
 
 def test_nearest() -> None:

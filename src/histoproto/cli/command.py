@@ -1,8 +1,9 @@
-"""What all commands have in common: `-v`, examples below their help, and the nearest name where one is mistyped."""
+"""What all commands have in common: `-v`, examples below their help, and one sentence where a line is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,7 +22,7 @@ def register(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
 
 
 class Command(CheckedCommand):
-    """A command with examples, that knows its old options and names the one nearest to a wrong one."""
+    """A command with examples, that knows its old options."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """See typer."""
@@ -37,24 +38,25 @@ class Command(CheckedCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See typer."""
-        try:
-            return list(super().parse_args(ctx, modern(self.name or "", args)))
-        except Exception as error:
-            # typer has click's errors under its own roof since 0.26, so they are told by name.
-            if type(error).__name__ != "NoSuchOption":
-                raise
-            wrong = str(getattr(error, "option_name", ""))
-        known = [name for param in self.get_params(ctx) if not getattr(param, "hidden", False) for name in param.opts]
-        meant = nearest(wrong, [name for name in known if name.startswith("--")])
-        hint = f"did you mean {meant}?" if meant else f"{ctx.command_path} --help lists them"
-        return list(ctx.fail(f"there is no option {wrong}; {hint}"))  # it raises
+        return list(super().parse_args(ctx, modern(self.name or "", args)))
 
 
 class Group(TyperGroup):
     """A group of commands that names the nearest where one is mistyped, also those of groups within.
 
-    A command may have a name of two words, the first of which is a command, too.
+    A command may have a name of two words, the first of which is a command, too. What is wrong in a command line is an
+    error like all others: a sentence, without a box or the usage around it.
     """
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """See typer."""
+        with _in_a_sentence():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """See typer."""
+        with _in_a_sentence():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """See typer."""
@@ -68,6 +70,34 @@ class Group(TyperGroup):
             hint = f"did you mean {paths[meant]}?" if meant else f"there are {', '.join(below)}"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    from histoproto.errors import SettingError
+
+    try:
+        yield
+    except Exception as error:
+        # typer has click's errors under its own roof since 0.26, so they are told by what they can; the one that shows
+        # the help is none.
+        if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        raise SettingError(_sentence(error)) from error
+
+
+def _sentence(error: Any) -> str:
+    """What is wrong with a command line, and what would be right."""
+    context = error.ctx
+    path = context.command_path.replace("python -m ", "") if context else "histoproto"
+    if type(error).__name__ == "NoSuchOption":
+        params = context.command.get_params(context) if context else []
+        known = [name for param in params if not getattr(param, "hidden", False) for name in param.opts]
+        meant = nearest(error.option_name, [name for name in known if name.startswith("--")])
+        hint = f"did you mean {meant}?" if meant else f"{path} --help lists them"
+        return f"there is no option {error.option_name}; {hint}"
+    said = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    return said if said.startswith("there is no") else f"{said[:1].lower()}{said[1:]}; see {path} --help"
 
 
 def nearest(wrong: str, known: Sequence[str]) -> str | None:

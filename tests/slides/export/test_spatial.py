@@ -59,7 +59,7 @@ def test_labels_outlines_and_areas_in_um(tissue: bool, tmp_path: Path) -> None:
 
 def test_a_missing_package_is_one_sentence_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spatialdata", None)
-    run = tiny_run(tmp_path / "run")
+    run, out = tiny_run(tmp_path / "run"), tmp_path / "out"
     with pytest.raises(SettingError, match=r"pip install 'histoproto\[spatialdata\]'"):
-        segment_slides(run, [SlideTask(tmp_path / "a.png", 1)], tmp_path / "out", SlideOptions(spatialdata=True))
-    assert not (tmp_path / "out").exists()
+        segment_slides(run, [SlideTask(tmp_path / "a.png", 1)], out, SlideOptions(spatialdata=True, model_mpp=1))
+    assert not out.exists()
