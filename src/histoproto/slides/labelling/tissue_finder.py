@@ -13,6 +13,11 @@ THRESHOLDS = (12, 20)
 """Least and greatest threshold of colourfulness: neither glass alone nor tissue alone is split in two."""
 GREEN_INK, BLUE_INK = 12, 48
 """Grey levels by which green or blue exceeds red in ink. In stained tissue green is lowest, and blue near to red."""
+RED_INK = 120
+"""By which red exceeds both in red ink. Eosin keeps its blue, brown its green; blood at this magnification is paler."""
+TINGE = 5
+"""Grey levels by which the mean of green and blue exceeds red, at the median of all other coloured pixels, where green or
+blue is a dye: the plasma of a pale haematoxylin alone is bluish, too; that of a slide with eosin is far from it."""
 INK_AT_MOST = 0.25
 """Share of ink in all that is coloured, above which it is a dye of the tissue: blue of haematoxylin alone (negative
 immunohistochemistry: 25 to 82 %), blue or green of a trichrome. A real slide with thick lines around all of its tissue
@@ -37,8 +42,9 @@ class Tissue(NamedTuple):
 def find_tissue(image: NDArray[np.uint8], mpp: float) -> Tissue:
     """Tissue of a slide seen at low resolution.
 
-    Colourfulness (the largest minus the smallest of R, G and B) is split by Otsu's threshold; marks of green, blue and
-    black pens do not count, unless there is so much of a colour that it must be a dye; small specks are dropped, small
+    Colourfulness (the largest minus the smallest of R, G and B) is split by Otsu's threshold; marks of red, green,
+    blue and black pens do not count, unless there is so much of a colour, or such a tinge of it everywhere, that it
+    must be a dye; small specks are dropped, small
     holes filled, and the rest is widened a little.
 
     Args:
@@ -65,17 +71,21 @@ def find_tissue(image: NDArray[np.uint8], mpp: float) -> Tissue:
 
 
 def _find_ink(smooth: NDArray[np.uint8], colourful: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], list[str]]:
-    """Marks of green and blue pens; ink is a small share of a slide, what is more is a dye."""
+    """Marks of red, green and blue pens; ink is a small share of a slide, what is more is a dye."""
     red, green, blue = np.moveaxis(smooth.astype(np.int16), 2, 0)
-    inked = (green - red >= GREEN_INK) | (blue - red >= BLUE_INK)
-    marks = {"green": inked & (green >= blue), "blue": inked & (green < blue)}
-    coloured = colourful > THRESHOLDS[1]
-    total = int((coloured | inked).sum())
+    cold = (green - red >= GREEN_INK) | (blue - red >= BLUE_INK)
+    # Along a mark of red ink glass shines through: a pink like that of tissue.
+    hot = ndimage.binary_dilation(red - np.maximum(green, blue) >= RED_INK, iterations=2) & ~cold
+    marks = {"red": hot, "green": cold & (green >= blue), "blue": cold & (green < blue)}
+    coloured = (colourful > THRESHOLDS[1]) | cold | hot
+    rest = ((green + blue) / 2 - red)[coloured & ~cold & ~hot]
+    tinged = rest.size > 0 and np.median(rest) >= TINGE
     ink, notes = np.zeros(coloured.shape, dtype=np.bool_), []
     for colour, mark in marks.items():
-        share = mark.sum() / max(1, total)
-        if share > INK_AT_MOST:
-            notes.append(f"{share:.0%} of what is coloured is {colour}: taken for tissue, as ink of a pen is less")
+        share = mark.sum() / max(1, int(coloured.sum()))
+        if share > INK_AT_MOST or (tinged and colour != "red" and mark.any()):
+            why = "ink of a pen is less" if share > INK_AT_MOST else "all the rest is bluish, too"
+            notes.append(f"{share:.0%} of what is coloured is {colour}: taken for tissue, as {why}")
             continue
         ink |= mark
         if share > INK_SAID:
