@@ -30,7 +30,7 @@ from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.room import check_room
-from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope
+from histoproto.slides.labelling.scope import OVERVIEW_SIDE, DrawnScope, find_scope, if_glass
 from histoproto.slides.labelling.tiles import default_readers
 from histoproto.slides.labelling.trust import Trust
 from histoproto.slides.measures.measurement import measure_map, wanted_of
@@ -132,6 +132,7 @@ def slide_steps(
                 ).write
             trust = stack.enter_context(Trust.create(part, *plan.cells, segmenter.strangeness is not None))
             labeller.write(raster, progress, keep, trust)
+            notes = (*notes, *if_glass(labeller.labelled, labeller.glass))
             del labeller  # its strips, before another slide has its own
             yield
             areas = _export(part, raster, segmenter.tissues, overview, summary, regions, downsample, options, trust)

@@ -54,6 +54,7 @@ class SlideLabeller:
             activation are stretched over the whole slide, for which all windows go through the network twice.
         batch_size: windows that go through the network together.
         readers: threads that read.
+        labelled, glass: pixels that got a label, and that got none because they are as bright as glass.
     """
 
     segmenter: Segmenter
@@ -63,6 +64,8 @@ class SlideLabeller:
     settings: InferenceSettings
     batch_size: int = 8
     readers: int = 1
+    labelled: int = 0
+    glass: int = 0
 
     def write(
         self,
@@ -142,6 +145,9 @@ class SlideLabeller:
                     yield found
                     continue
                 tile, pixels = found
+                if raster is not None:
+                    self.labelled += int(pixels.tissue.sum())
+                    self.glass += pixels.glass
                 for first in range(0, len(tile.tops), self.batch_size):
                     held = slice(first, first + self.batch_size)
                     windows = pixels.windows(first, first + self.batch_size)

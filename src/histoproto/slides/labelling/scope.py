@@ -24,6 +24,8 @@ from histoproto.slides.regions.placing import check_places
 
 OVERVIEW_SIDE = 2048
 """Pixels of the longer side of the picture of a whole slide."""
+GLASS_SAID = 0.5
+"""Share of glass within tissue from which on it is told; lung and fat hold much, and rightly."""
 TISSUE_MPP, TISSUE_SIDE = 4.0, 1280
 """Tissue is looked for at 4 µm/px, or coarser if the slide would be longer than 1280 pixels."""
 GREY = 200
@@ -144,6 +146,17 @@ def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, ove
 def is_image(regions: Path) -> bool:
     """Whether a file of regions is a mask image; else it is GeoJSON."""
     return regions.suffix.lower() in EXTENSIONS
+
+
+def if_glass(labelled: int, glass: int) -> tuple[str, ...]:
+    """A sentence where most of what was to be labelled (pixels) got no label, being as bright as glass."""
+    share = glass / max(1, labelled + glass)
+    if share <= GLASS_SAID:
+        return ()
+    return (
+        f"{share:.0%} of the tissue, as it is seen from afar, is as bright as glass and left out; where that is pale "
+        "tissue, segment with --background none",
+    )
 
 
 def _selected(reader: SlideReader, path: Path) -> MaskScope:

@@ -31,6 +31,8 @@ class TilePixels(NamedTuple):
     """N, share of tissue in each of them, in [0, 1]."""
     tissue: NDArray[np.bool_]
     """H×W, which pixels of its core get a label."""
+    glass: int
+    """Pixels of its core that would get one, were they not as bright as glass."""
 
     def windows(self, first: int, last: int) -> Pixels:
         """Windows first … last − 1, p×p×3 RGB each; only here are they copied, as they overlap."""
@@ -67,9 +69,10 @@ def read_tile(reader: SlideReader, plan: Plan, scope: Scope, tile: Tile, without
     inside = sums[rows + size, columns + size] - sums[rows, columns + size] - sums[rows + size, columns]
     shares = 1 - (inside + sums[rows, columns]) / np.float32(size**2)
     tissue = scope.inside(left * plan.downsample, top * plan.downsample, width, height, plan.downsample)
+    sought = int(tissue.sum())
     if without_glass:
         tissue &= ~glass[above : above + height, before : before + width]
-    return TilePixels(views, rows, columns, shares.astype(np.float32), tissue)
+    return TilePixels(views, rows, columns, shares.astype(np.float32), tissue, sought - int(tissue.sum()))
 
 
 def read_padded(reader: SlideReader, plan: Plan, top: int, left: int, height: int, width: int) -> Pixels:
