@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import ColourNetwork, colour_card
 
+from fakes import ColourNetwork, colour_card
 from histoproto.config import InferenceSettings
 from histoproto.data.images import write_image
 from histoproto.inference.segmenter import Segmenter

@@ -16,8 +16,8 @@ GREEN_INK, BLUE_INK = 12, 48
 RED_INK = 120
 """By which red exceeds both in red ink. Eosin keeps its blue, brown its green; blood at this magnification is paler."""
 TINGE = 5
-"""Grey levels by which the mean of green and blue exceeds red, at the median of all other coloured pixels, where green or
-blue is a dye: the plasma of a pale haematoxylin alone is bluish, too; that of a slide with eosin is far from it."""
+"""Grey levels by which the mean of green and blue exceeds red, at the median of all other coloured pixels, where green
+or blue is a dye: the plasma of a pale haematoxylin alone is bluish, too; that of a slide with eosin is far from it."""
 INK_AT_MOST = 0.25
 """Share of ink in all that is coloured, above which it is a dye of the tissue: blue of haematoxylin alone (negative
 immunohistochemistry: 25 to 82 %), blue or green of a trichrome. A real slide with thick lines around all of its tissue
