@@ -19,7 +19,7 @@ ACROSS = {"unlucky", "campaign"}
 """Tests of many rooms at once: what machines and files do to every command."""
 
 
-@pytest.mark.parametrize("folder", ["src", "benchmarks"])
+@pytest.mark.parametrize("folder", ["src", "benchmarks", "tests"])
 def test_no_file_is_long(folder: str) -> None:
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / folder).rglob("*.py")}
     assert not {str(path): count for path, count in lines.items() if count > MOST_LINES}

@@ -1,28 +1,21 @@
-"""Many slides: which ones, under which names, locks between processes, what survives a death."""
+"""Many slides: what is done, what fails alone, what is done already."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
 from filelock import SoftFileLease
-from pydicom import FileDataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from fakes import ColourNetwork, colour_card, tiny_run
-from histoproto import lock as locks
 from histoproto.data.images import write_image
-from histoproto.errors import DataError, RunError, SettingError
+from histoproto.errors import RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.half_precision import HalfPrecision
 from histoproto.slides import segment
@@ -30,145 +23,9 @@ from histoproto.slides.many.batch import segment_slides
 from histoproto.slides.many.job import Job, is_finished
 from histoproto.slides.many.lock import slide_lock
 from histoproto.slides.many.processes import Setup, in_turn
-from histoproto.slides.many.tasks import find_slides, name_slides
+from histoproto.slides.many.tasks import find_slides
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.task import SlideTask
-
-
-def touch(*paths: Path) -> None:
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def paths(tasks: list[SlideTask]) -> list[str]:
-    return [task.path.name for task in tasks]
-
-
-def test_slides_from_files_folders_patterns_and_tables(tmp_path: Path) -> None:
-    folder = tmp_path / "slides"
-    names = ("s10.svs", "s9.TIF", ".hidden.svs", "thumbnail.png", "notes.txt", "deep/s1.ndpi")
-    touch(*(folder / name for name in names))
-    assert paths(find_slides([folder])) == ["s9.TIF", "s10.svs"]
-    assert paths(find_slides([folder / "s*.*"])) == ["s9.TIF", "s10.svs"]
-    assert paths(find_slides([folder / "**" / "s*"])) == ["s9.TIF", "s10.svs", "s1.ndpi"]
-    named = find_slides([folder / "thumbnail.png", folder / "s10.svs", folder])
-    assert paths(named) == ["thumbnail.png", "s10.svs", "s9.TIF"]
-    touch(tmp_path / "r.geojson")
-    (tmp_path / "list.csv").write_text("slide,mpp,region\nslides/s10.svs,0.25,r.geojson\nslides/s9.TIF,,\n")
-    tasks = find_slides([tmp_path / "list.csv"], mpp=0.5)
-    assert tasks == [
-        SlideTask(folder / "s10.svs", 0.25, tmp_path / "r.geojson"),
-        SlideTask(folder / "s9.TIF", 0.5, None),
-    ]
-    touch(tmp_path / "[odd].svs")  # a name that looks like a pattern
-    assert paths(find_slides([tmp_path / "[odd].svs"])) == ["[odd].svs"]
-
-
-def test_the_files_of_a_dicom_series_are_one_slide(tmp_path: Path) -> None:
-    for number, (series, rows) in enumerate([("1.2", 4), ("1.2", 9), ("1.2", 5), ("1.3", 3)]):
-        meta = FileMetaDataset()
-        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.6"
-        meta.MediaStorageSOPInstanceUID = f"1.9.{number}"
-        level = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
-        level.SeriesInstanceUID, level.PixelData = series, bytes(2 * rows)
-        level["PixelData"].VR = "OB"
-        level.save_as(tmp_path / f"{number}.dcm")
-    (tmp_path / "broken.dcm").write_bytes(b"?")
-    assert paths(find_slides([tmp_path])) == ["1.dcm", "3.dcm", "broken.dcm"]
-    assert paths(find_slides([tmp_path / "*.dcm"])) == ["1.dcm", "3.dcm", "broken.dcm"]
-    assert paths(find_slides([tmp_path / "0.dcm"])) == ["0.dcm"]
-
-
-def test_regions_go_by_the_name_of_their_slide(tmp_path: Path) -> None:
-    touch(tmp_path / "a.svs", tmp_path / "b.ome.tif", tmp_path / "r" / "a.geojson", tmp_path / "r" / "b.geojson.gz")
-    tasks = find_slides([tmp_path], regions=tmp_path / "r")
-    assert [task.regions.name for task in tasks if task.regions] == ["a.geojson", "b.geojson.gz"]
-    assert find_slides([tmp_path / "a.svs"], regions=tmp_path / "r" / "a.geojson")[0].regions
-    with pytest.raises(DataError, match="one file for 2 slides; give a folder"):
-        find_slides([tmp_path], regions=tmp_path / "r" / "a.geojson")
-    (tmp_path / "r" / "b.geojson.gz").unlink()
-    with pytest.raises(DataError, match=r"has no file b\.geojson"):
-        find_slides([tmp_path], regions=tmp_path / "r")
-
-
-@pytest.mark.parametrize(
-    ("table", "sentence"),
-    [
-        ("image,mpp\na.svs,1\n", "takes the columns slide, mpp and region; its columns are image, mpp"),
-        ("slide,mpp\na.svs,much\n", "line 2: the µm/px is 'much'"),
-        ("slide,mpp\na.svs,-1\n", "line 2: the µm/px is '-1'"),
-        ("slide,mpp\na.svs,nan\n", "line 2: the µm/px is 'nan'"),
-        ("slide,mpp\n,1\n", "line 2: the slide is missing"),
-        ("slide\nb.svs\n", r"there is no file .*b\.svs"),
-        ("slide,region\na.svs,r.geojson\n", r"there is no file .*r\.geojson"),
-    ],
-)
-def test_malformed_tables(tmp_path: Path, table: str, sentence: str) -> None:
-    touch(tmp_path / "a.svs")
-    (tmp_path / "list.csv").write_text(table)
-    with pytest.raises(DataError, match=sentence):
-        find_slides([tmp_path / "list.csv"])
-
-
-def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no file .*x\.svs"):
-        find_slides([tmp_path / "x.svs"])
-    for nothing in ([tmp_path], [tmp_path / "*.svs"], []):
-        with pytest.raises(DataError, match="there are no slides in"):
-            find_slides(nothing)
-
-
-def test_names_differ_even_where_case_does_not_count() -> None:
-    slides = [Path(path) for path in ("/a/S.svs", "/b/s.svs", "/b/t.svs", "/c/b/t.svs", "/c/Straße ü.tif")]
-    names = list(name_slides([SlideTask(path) for path in slides]))
-    assert names == ["a-S", "b-s", "root-b-t", "c-b-t", "Straße ü"]
-
-
-def hold(out: Path, name: str) -> subprocess.Popen[str]:
-    """Another process that holds the lock of a slide until it is killed."""
-    code = (
-        "import sys, time; from pathlib import Path; from histoproto.slides.many.lock import slide_lock\n"
-        f"with slide_lock(Path({str(out)!r}), {name!r}): print('held', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
-def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path: Path) -> None:
-    process = hold(tmp_path, "a")
-    try:
-        with slide_lock(tmp_path, "a") as lock:
-            assert lock is None
-        with slide_lock(tmp_path, "b") as lock:
-            assert lock is not None
-    finally:
-        process.kill()
-        process.wait()
-    assert (tmp_path / ".a.lock").exists()
-    with slide_lock(tmp_path, "a") as lock:
-        assert lock is not None
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_silent_lock_of_another_machine_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "SILENCE", 0.5)
-    monkeypatch.setattr(locks, "HEARTBEAT", 0.1)
-    with slide_lock(tmp_path, "a"):
-        record = (tmp_path / ".a.lock").read_text()
-    import socket
-
-    elsewhere = record.replace(socket.gethostname(), "another-machine")
-    assert elsewhere != record
-    (tmp_path / ".a.lock").write_text(elsewhere)
-    with slide_lock(tmp_path, "a") as lock:
-        assert lock is None
-    start = time.monotonic()
-    with slide_lock(tmp_path, "a", wait=True) as lock:
-        assert lock is not None
-    assert 0.4 < time.monotonic() - start < 10
 
 
 @pytest.fixture
