@@ -50,7 +50,7 @@ def test_results_are_written_beside_the_windows_of_the_next(tmp_path: Path, monk
     """A slide is in hand until its files are there, no third one begins, and a failed writing is its own slide's."""
     out, begun, original = tmp_path / "out", {name: threading.Event() for name in "abc"}, segment._export
 
-    def export(part: Path, *rest: object) -> None:
+    def export(part: Path, *rest: object) -> object:
         name = part.name.split(".")[1]
         if name == "a":
             assert begun["b"].wait(20), "nothing is done while results are written"
@@ -60,7 +60,7 @@ def test_results_are_written_beside_the_windows_of_the_next(tmp_path: Path, monk
                 assert lock is None
         if name == "b":
             raise OSError(28, "No space left on device")
-        original(part, *rest)  # type: ignore[arg-type]
+        return original(part, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(segment, "_export", export)
     pixels = np.full((64, 64, 3), (200, 20, 20), dtype=np.uint8)
