@@ -135,6 +135,23 @@ def test_other_colours_are_refused(mode: str, rgb: Pixels, tmp_path: Path) -> No
         read_image(tmp_path / "a.tif")
 
 
+def test_pixels_that_are_not_square_are_refused(rgb: Pixels, tmp_path: Path) -> None:
+    def saved(across: float, down: float, unit: str = "CENTIMETER") -> Path:
+        return tiff(tmp_path / "a.tif", rgb, resolution=(across, down), resolutionunit=unit)
+
+    for size in ((1e4, 5e3), (1e4, 0.97e4)):
+        with pytest.raises(
+            ImageError, match=r"has pixels of 1 × (2|1\.031) µm \(resolution tag\), expected square ones"
+        ):
+            read_image(saved(*size))
+    ome = tmp_path / "b.ome.tif"
+    tifffile.imwrite(ome, rgb, photometric="rgb", metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 1.0})
+    with pytest.raises(ImageError, match=r"0\.5 × 1 µm \(OME PhysicalSize\)"):
+        read_image(ome)
+    for square in (saved(1e4, 0.99e4), saved(72, 72, "INCH"), saved(600, 300, "INCH")):  # the last is no microscope's
+        assert np.array_equal(read_image(square), rgb)
+
+
 def test_several_pictures(rgb: Pixels, tmp_path: Path) -> None:
     image = Image.fromarray(rgb)
     other = [image.rotate(180)]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fakes import TISSUES, ColourNetwork, colour_card, tiny_run
+from fakes import TISSUES, ColourNetwork, card_of, colour_card, tiny_run
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.errors import DocumentError, HistoProtoError, WeightsError
 from histoproto.inference.segmenter import Segmenter
@@ -129,3 +129,12 @@ def test_a_network_larger_than_its_weights_is_refused_before_it_is_built(tmp_pat
         with pytest.raises(WeightsError, match=r"does not fit model\.json"):
             load_model(run)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
+
+
+def test_a_model_is_loaded_without_the_compiler_of_torch(tmp_path: Path) -> None:
+    settings = ModelSettings(weights=None, prototypes=2, dimension=8)  # the default encoder, which needs no timm
+    save_model(tmp_path, PrototypeNetwork(settings, len(TISSUES)), card_of(settings, TISSUES))
+    code = "import sys; from pathlib import Path; from histoproto.model.saving import load_model; "
+    code += "load_model(Path(sys.argv[1])); print('sympy' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"

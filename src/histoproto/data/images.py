@@ -86,7 +86,7 @@ def read_picture(path: Path) -> Picture:
 
     Raises:
         ImageError: no file, not an image, truncated, too large to be read at once, of several pages, or of pixels that
-            cannot be shown as RGB without knowing more.
+            are not square or cannot be shown as RGB without knowing more.
     """
     return read_tiff(path) if is_tiff(path) else read_plain(path)
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from histoproto.data.pixels import PixelKind, over_white, significant_bits
+from histoproto.data.scale import refuse_oblong
 from histoproto.data.tiff import MAGIC, TiffImage
 from histoproto.data.tiff_choice import RIVAL
+from histoproto.data.tiff_scale import stated_scale
 from histoproto.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
@@ -66,6 +68,7 @@ def read_tiff(path: Path) -> Picture:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         if image.page.imagewidth * image.page.imagelength > limit:
             raise Image.DecompressionBombError
+        refuse_oblong(path, stated_scale(image), "correct its tags")
         pixels = image.pixels()
         if image.orientation in _TURNS:
             pixels = np.asarray(Image.fromarray(pixels).transpose(_TURNS[image.orientation]))

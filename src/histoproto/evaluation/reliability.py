@@ -23,8 +23,8 @@ class Reliability:
     def add(self, doubt: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> None:
         """Pixels: one minus the chance of the label, in [0, 1], and whether the label is right; N each."""
         place = np.floor(doubt * STEPS).astype(np.intp).clip(0, STEPS)
-        np.add.at(self._counts, (place, right.astype(np.intp)), 1)
-        np.add.at(self._sums, place, doubt)
+        self._counts += np.bincount(2 * place + right, minlength=self._counts.size).reshape(self._counts.shape)
+        self._sums += np.bincount(place, doubt, len(self._sums))
 
     def calibration_error(self) -> float:
         """Expected calibration error, in [0, 1]: how far off chances are, mean over pixels in bins of chance; NaN for

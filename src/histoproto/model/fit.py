@@ -22,6 +22,7 @@ ENCODER_PREFIX = "encoder."
 """How the names of the encoder's weights begin."""
 
 _SKIPPED = frozenset({"normal_", "uniform_", "random_", "bernoulli_", "normalize"})
+_DRAWN = frozenset({"randn", "rand"})
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -58,9 +59,10 @@ class _Unfilled(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _SKIPPED:
+        name = getattr(func, "__name__", "")
+        if name in _SKIPPED:
             return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
+        return (torch.empty if name in _DRAWN else func)(*args, **kwargs)
 
 
 def _shapes_of(settings: ModelSettings, tissues: int) -> Shapes | None:

@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from histoproto.data.tiff_scale import micrometres
 from histoproto.errors import DataError, ImageError
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import SlideReader
-from histoproto.slides.reading.tiff_scale import micrometres
 from slide_files import write
 
 Pixels = NDArray[np.uint8]

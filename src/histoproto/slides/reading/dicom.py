@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydicom.encaps import parse_basic_offsets, parse_fragments
 
 from histoproto.data.pixels import Colours, PixelKind
+from histoproto.data.scale import SQUARE, Stated
 from histoproto.errors import ImageError
 from histoproto.slides.reading.mosaic import TileCache, cut_from_tiles
 from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
-from histoproto.slides.reading.scale import SQUARE, Stated
 
 _JPEG_COLOURS = {
     "RGB": "RGB",

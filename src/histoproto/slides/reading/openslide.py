@@ -10,8 +10,8 @@ import numpy as np
 import openslide
 from PIL import Image
 
+from histoproto.data.scale import Stated
 from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
-from histoproto.slides.reading.scale import Stated
 
 
 class OpenSlideSlide(SlideReader):

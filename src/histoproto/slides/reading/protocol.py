@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from histoproto.data.scale import Stated
 from histoproto.errors import HistoProtoError, ImageError
-from histoproto.slides.reading.scale import Stated
 
 Pixels = NDArray[np.uint8]
 

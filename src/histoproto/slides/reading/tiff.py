@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from histoproto.data.tiff import TiffImage
+from histoproto.data.tiff_scale import stated_scale
 from histoproto.errors import ImageError
 from histoproto.slides.reading.mosaic import TileCache, cut_from_tiles
 from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
-from histoproto.slides.reading.tiff_scale import stated_scale
 
 
 class TiffSlide(SlideReader):

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from histoproto.data.scale import Stated
 from histoproto.data.tiff import TiffImage
-from histoproto.slides.reading.scale import Stated
 
 _UM = {
     "km": 1e9, "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6, "å": 1e-4,
