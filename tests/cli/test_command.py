@@ -81,19 +81,39 @@ def test_one_vocabulary() -> None:
             assert options["--out"].metavar in {"OUT", "RUN"}, path
 
 
+def form(param: Any) -> tuple[Any, ...]:
+    """How an option is written: its spellings, its values, its default."""
+    kind = param.type
+    values = getattr(kind, "choices", None) or (getattr(kind, "min", None), getattr(kind, "max", None))
+    return param.opts, param.secondary_opts, kind.name, values, param.metavar, param.default, param.is_flag
+
+
 def test_what_means_the_same_is_called_the_same() -> None:
-    """Options that two of the commands share have the same words; other defaults are said in the help."""
-    shared = ("views", "crf", "fusion", "background", "device", "fast")
-    for name in shared:
-        seen = {
-            path: next(param for param in COMMANDS[path].params if param.name == name)
-            for path in ("predict", "segment", "evaluate")
-            if any(param.name == name for param in COMMANDS[path].params)
-        }
-        assert {"predict", "segment"} <= set(seen)
-        assert len({param.help for param in seen.values()}) == 1, name
-        assert len({param.default for param in seen.values()}) == 1, name
+    """Options that two of the commands share are written alike; where a default differs, the help says why."""
+    shared: dict[str, dict[str, Any]] = {}
+    for path in ("predict", "segment", "evaluate"):
+        for param in COMMANDS[path].params:
+            if param.param_type_name == "option" and not getattr(param, "hidden", False):
+                shared.setdefault(max(param.opts, key=len), {})[path] = param
+    shared = {name: seen for name, seen in shared.items() if len(seen) > 1}
+    of_the_model = {"--views", "--crf", "--fusion", "--background", "--abstain"}
+    assert set(shared) >= of_the_model | {"--out", "--mpp", "--model-mpp", "--device", "--fast", "--verbose"}
+    for name, seen in shared.items():
+        assert len({str(form(param)) for param in seen.values()}) == 1, name
+        assert len({param.name for param in seen.values()}) == 1, name
+        if name in {"--mpp", "--model-mpp"}:
+            assert all("µm/px of the " in param.help for param in seen.values())
+        elif name != "--out":  # which says what is written
+            assert len({param.help for param in seen.values()}) == 1, name
+        for path, param in seen.items():
+            if name in of_the_model:
+                assert param.default is None
+                assert param.show_default.startswith("protocol's" if path == "evaluate" else "the model's"), (
+                    path,
+                    name,
+                )
     assert "comes from the protocol and not from the model" in COMMANDS["evaluate"].help
+    assert "Options that are not given are those saved with the model" in COMMANDS["predict"].help
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,13 @@ def evaluate(
         bool,
         typer.Option("--maps", help="Score whole images or slides, as maps: img/ and mask/, or slides with .geojson."),
     ] = False,
-    mpp: Annotated[float | None, typer.Option(help="With --maps: µm/px of the images, if they do not say.")] = None,
-    model_mpp: Annotated[float | None, typer.Option(help="With --maps: µm/px of the model, if it is unknown.")] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=1e-3, help="With --maps: µm/px of the images.", show_default="what their files say"),
+    ] = None,
+    model_mpp: Annotated[
+        float | None, typer.Option(min=1e-3, help="With --maps: µm/px of the model.", show_default="what its card says")
+    ] = None,
     distance: Annotated[float, typer.Option(min=0.1, help="With --maps: band of the boundary IoU, in µm.")] = 10.0,
     device: DeviceOption = "auto",
 ) -> None:

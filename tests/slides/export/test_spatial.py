@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,10 @@ import pytest
 import shapely
 import tifffile
 
-from fakes import ColourNetwork, colour_card, tiny_run
+from fakes import ColourNetwork, colour_card
 from histoproto.data.images import write_image
-from histoproto.errors import SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.export import read_areas
-from histoproto.slides.many.batch import segment_slides
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.segment import segment_slide
 from histoproto.slides.task import SlideTask
@@ -55,11 +52,3 @@ def test_labels_outlines_and_areas_in_um(tissue: bool, tmp_path: Path) -> None:
         in_um = spatialdata.transform(found["tissue_outlines"], to_coordinate_system="global")
         drawn = in_um.area.groupby(in_um["tissue"]).sum() / 1e6
         assert dict(drawn) == pytest.approx({"red": mm2["red"], "green": mm2["green"]}, abs=1e-6)
-
-
-def test_a_missing_package_is_one_sentence_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "spatialdata", None)
-    run, out = tiny_run(tmp_path / "run"), tmp_path / "out"
-    with pytest.raises(SettingError, match=r"pip install 'histoproto\[spatialdata\]'"):
-        segment_slides(run, [SlideTask(tmp_path / "a.png", 1)], out, SlideOptions(spatialdata=True, model_mpp=1))
-    assert not out.exists()

@@ -17,6 +17,21 @@ from histoproto.tissue import TissueSet
 CHUNK = 512
 
 
+def require_zarr() -> Any:
+    """The package zarr.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise SettingError(
+            "probabilities and uncertainty are kept with zarr, which is not installed: pip install 'histoproto[zarr]'"
+        ) from error
+    return zarr
+
+
 class ProbabilityWriter:
     """Writes `probabilities.zarr`, C×H×W uint8 (0 … 255 means 0 … 1) in chunks of C×512×512, a strip at a time.
 
@@ -54,7 +69,7 @@ class ProbabilityWriter:
             SettingError: zarr is not installed.
             OutputError: the folder cannot be written.
         """
-        zarr = _zarr()
+        zarr = require_zarr()
         said = {"scale_factor": 1 / 255} if attributes is None else attributes
         self._path = path
         self._part = path.with_name(f".{path.name}.partial")
@@ -109,7 +124,7 @@ def read_probabilities(path: Path) -> Any:
     Raises:
         SettingError: zarr is not installed.
     """
-    return _zarr().open_group(path, mode="r")["0"]
+    return require_zarr().open_group(path, mode="r")["0"]
 
 
 def _discard(folder: Path) -> None:
@@ -119,16 +134,6 @@ def _discard(folder: Path) -> None:
         time.sleep(0.05)
         if not folder.exists():
             return
-
-
-def _zarr() -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise SettingError(
-            "probabilities are written with zarr, which is not installed: pip install 'histoproto[zarr]'"
-        ) from error
-    return zarr
 
 
 def _ome(tissues: TissueSet, mpp: float | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from histoproto.ledger import Ledger
 from histoproto.model.archive import opened
 from histoproto.model.saving import ModelCard, load_card
 from histoproto.slides.export.finished import read_finished
-from histoproto.slides.export.spatial import require_spatialdata
+from histoproto.slides.export.packages import require_packages
 from histoproto.slides.export.summary import SUMMARY_PAGE, SUMMARY_TABLE, Failure, has_failed, write_summary
 from histoproto.slides.many.job import Job, Outcome, is_finished
 from histoproto.slides.many.lock import clear_lock
@@ -102,8 +102,7 @@ def segment_slides(
     options, card = options or SlideOptions(), load_card(opened(run))
     options.settings(card.inference)  # what no slide could change is answered before any work
     options.scale(card)
-    if options.spatialdata:
-        require_spatialdata()
+    require_packages(options)
     _check_writable(out)
     Ledger(out).require_own(out / name for name in (SUMMARY_TABLE, SUMMARY_PAGE))
     named = [Job(name, task) for name, task in name_slides(tasks).items()]

@@ -15,6 +15,7 @@ from histoproto.errors import HistoProtoError
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
 from histoproto.inference.windows import CELL
+from histoproto.slides.export.packages import require_packages
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.room import FILES, LAYERS, check_room
 from histoproto.slides.labelling.scope import find_scope
@@ -52,10 +53,11 @@ def rehearse(
     """Open each slide, find its tissue or regions, and count its windows; nothing is written.
 
     Raises:
-        SettingError: an option that is out of range, or a model of unknown µm/px.
+        SettingError: an option that is out of range, a package that is not installed, or a model of unknown µm/px.
         DataError: two slides that nothing tells apart.
     """
     options = options or SlideOptions()
+    require_packages(options)
     model_mpp = options.scale(segmenter.card)
     rehearsed = []
     for name, task in name_slides(tasks).items():
