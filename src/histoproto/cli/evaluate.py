@@ -202,8 +202,8 @@ def score_table(name: str, result: dict[str, Any]) -> Table:
     )
     if found := result.get("calibration"):
         table.caption += (
-            f"\nexpected calibration error {percent(found['error_before'])} % before, {percent(found['error'])} % after "
-            f"calibration; doubtful {percent(found['doubtful'])} % of the pixels; the most doubtful tenth holds "
+            f"\nexpected calibration error {percent(found['error_before'])} % before calibration, "
+            f"{percent(found['error'])} % after; doubtful {percent(found['doubtful'])} % of the pixels; the most doubtful tenth holds "
             f"{percent(found['errors_in_doubtful_tenth'])} % of the errors"
         )
     return table
