@@ -203,8 +203,8 @@ def score_table(name: str, result: dict[str, Any]) -> Table:
     if found := result.get("calibration"):
         table.caption += (
             f"\nexpected calibration error {percent(found['error_before'])} % before calibration, "
-            f"{percent(found['error'])} % after; doubtful {percent(found['doubtful'])} % of the pixels; the most doubtful tenth holds "
-            f"{percent(found['errors_in_doubtful_tenth'])} % of the errors"
+            f"{percent(found['error'])} % after; doubtful {percent(found['doubtful'])} % of the pixels; "
+            f"the most doubtful tenth holds {percent(found['errors_in_doubtful_tenth'])} % of the errors"
         )
     return table
 
