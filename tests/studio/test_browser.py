@@ -20,6 +20,7 @@ import tifffile
 from histoproto.data.phantom import TISSUES
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.studio.project import Project
+from histoproto.studio.rounds import read_guesses
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -128,27 +129,81 @@ def wait_for_round(page: Any, number: int) -> None:
     wait_until(page, wanted, number, 240)
 
 
+CANVAS = """([left, top, width, height]) => {
+    const { canvas } = studioViewer.drawer;
+    const scale = canvas.width / studioViewer.container.clientWidth;
+    const box = [left, top, width || canvas.width / scale, height || canvas.height / scale];
+    return Array.from(canvas.getContext('2d').getImageData(...box.map((side) => Math.round(side * scale))).data);
+}"""
+"""Pixels of a box of the viewer."""
+
+
+def wait_for_map(page: Any, round: int) -> None:
+    wait_until(
+        page,
+        """(round) => window.studioViewer?.world.getItemCount() === 2
+        && studioViewer.world.getItemAt(1).source.getTileUrl(8, 0, 0).includes(`/map/${round}/`)
+        && studioViewer.world.getItemAt(1).getFullyLoaded()""",
+        round,
+        seconds=120,
+    )
+    page.wait_for_timeout(300)
+
+
+def pixels_of(page: Any, box: tuple[float, float, float, float] = (0, 0, 0, 0)) -> np.ndarray:
+    return np.array(page.evaluate(CANVAS, list(box)), np.int64).reshape(-1, 4)[:, :3]
+
+
 def map_is_shown(page: Any) -> bool:
     """Whether the colour of any tissue tints the canvas: the same place with and without the map differs."""
-    wait_until(page, "() => window.studioViewer?.world.getItemCount() === 2")
-    wait_until(page, "() => window.studioViewer.world.getItemAt(1).getFullyLoaded()", seconds=120)
-    pixels = """() => {
-        const { width, height } = studioViewer.drawer.canvas;
-        const { data } = studioViewer.drawer.canvas.getContext('2d').getImageData(0, 0, width, height);
-        return Array.from(data.filter((_, index) => index % 97 === 0));
-    }"""
-    page.wait_for_timeout(500)
-    with_map = np.array(page.evaluate(pixels))
+    with_map = pixels_of(page)
     page.keyboard.down("m")
     page.wait_for_timeout(500)
-    without = np.array(page.evaluate(pixels))
+    without = pixels_of(page)
     page.keyboard.up("m")
-    return bool((np.abs(with_map - without) > 20).mean() > 0.05)
+    page.wait_for_timeout(500)
+    return bool((np.abs(with_map - without).max(axis=1) > 20).mean() > 0.05)
 
 
-@pytest.mark.xfail(
-    reason="seen to pass up to the first round; what follows has not been seen to pass as a whole yet", strict=False
-)
+def box_of(page: Any, tile: Any) -> tuple[float, float, float, float]:
+    """Where a tile is in the viewer: left, top, width, height in its pixels."""
+    corner = """([x, y]) => { const at = studioViewer.world.getItemAt(0).imageToViewerElementCoordinates(
+        new OpenSeadragon.Point(x, y)); return [at.x, at.y]; }"""
+    left, top = page.evaluate(corner, [tile.x, tile.y])
+    right, bottom = page.evaluate(corner, [tile.x + tile.side, tile.y + tile.side])
+    return left, top, right - left, bottom - top
+
+
+def most_wrong(project: Project, round: int, mask: np.ndarray) -> int:
+    """The open tile, not of the random share, about which a round errs most."""
+    tiles, labels = project.store.tiles(), project.store.labels()
+    errors = {
+        tile: float(np.abs(chances - marks_of(project, tile, mask)).max())
+        for tile, chances in read_guesses(project, round).items()
+        if tile not in labels and not tiles[tile].checks
+    }
+    return max(errors, key=lambda tile: errors[tile])
+
+
+def marks_of(project: Project, tile: int, mask: np.ndarray) -> np.ndarray:
+    return np.isin(np.arange(len(TISSUES)), truth(project, tile, mask)).astype(float)
+
+
+def round_of(page: Any) -> int:
+    return int(page.evaluate("async () => (await (await fetch('/api/state')).json()).round"))
+
+
+def learn(page: Any) -> int:
+    """A new round by the button; its number. One that was under way is awaited first."""
+    idle = "async () => !(await (await fetch('/api/state')).json()).learning.working"
+    wait_until(page, idle, seconds=240)
+    before = round_of(page)
+    page.click("text=Learn now")
+    wait_for_round(page, before + 1)
+    wait_until(page, idle, seconds=240)
+    return round_of(page)
+
+
 def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     path, mask = slide
     studio = Studio(tmp_path / "project", str(path))
@@ -165,33 +220,64 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         label(page, project, mask, 40)
         assert len(project.store.labels()) == 40
         wait_for_round(page, 1)  # begun by itself after ten labels
-        page.keyboard.press("Enter")  # the tile on the screen stays as it was asked for; the next one has a guess
+        asked = page.get_attribute("img.tile", "data-tile")
+        page.wait_for_selector(".guess")  # of the tile in hand
+        assert page.get_attribute("img.tile", "data-tile") == asked
+        round = learn(page)
+        page.keyboard.press("Enter")
         page.wait_for_selector(".guess")
         assert page.inner_text("#reason")
 
-        page.click("text=Slides")
+        page.click("nav >> text=Slides")
+        wait_for_map(page, round)
         assert map_is_shown(page)
+        wrong = most_wrong(project, round, mask)
+        tile = project.store.tile(wrong)
+        box, frame = box_of(page, tile), page.locator(".viewer").bounding_box()
+        before = pixels_of(page, box)
+        page.mouse.click(frame["x"] + box[0] + box[2] / 2, frame["y"] + box[1] + box[3] / 2)
+        page.wait_for_selector(f".spot img[data-tile='{wrong}']")
+        assert page.locator(".spot .guess").count() == len(TISSUES)  # today's guess
+        marks = truth(project, wrong, mask)
+        for index in marks:
+            page.keyboard.press(str(index + 1))
+        if not marks:
+            page.keyboard.press("0")
+        wait_until(page, SAVED_TILE, wrong)
+        assert project.store.labels()[wrong].ticks == tuple(sorted(TISSUES.names[index] for index in marks))
+        page.keyboard.press("Escape")
+        corrected = learn(page)
+        wait_for_map(page, corrected)
+        assert (np.abs(pixels_of(page, box) - before).max(axis=1) > 5).mean() > 0.05  # the map has changed there
+        old, new = (
+            np.abs(read_guesses(project, r)[wrong] - marks_of(project, wrong, mask)) for r in (round, corrected)
+        )
+        assert new.max() < old.max()
 
-        page.mouse.click(700, 400)  # a place that is wrong: the tile there opens, is corrected, and stands
-        page.click("text=Label this tile")
-        page.wait_for_selector("img.tile")
-        tile = int(page.get_attribute("img.tile", "data-tile"))
+        page.click("nav >> text=Label")
+        page.wait_for_selector(".guess")
+        assert page.inner_text("#reason")
         page.keyboard.press("Shift+Digit2")
         wait_until(page, f"{SAVED} === 'saved: stroma'")
-        assert project.store.labels()[tile].ticks == ("stroma",)
         page.keyboard.press("z")
         wait_until(page, f"{SAVED} !== 'saved: stroma'")
         page.keyboard.press("y")
         wait_until(page, f"{SAVED} === 'saved: stroma'")
-        before = page.evaluate("async () => (await (await fetch('/api/state')).json()).round")
-        page.click("text=Learn now")
-        wait_for_round(page, before + 1)
+        labels = len(project.store.labels())
+        page.reload()
+        page.wait_for_selector(".guess")
+        wait_until(page, f"() => document.querySelector('.counts h2').textContent.startsWith('{labels} labels')")
 
-        page.click("text=Model & results")
-        page.click("section:has-text('Map all slides') >> text=Start")
-        wait_until(page, "() => document.body.textContent.includes('finished')", seconds=240)
-        maps = list((tmp_path / "project" / "maps").glob("*/phantom/tissue.geojson"))
-        assert len(maps) == 1
+        page.click("nav >> text=Model & results")
+        full = page.locator("section", has=page.locator("h2", has_text="Full training"))
+        full.locator("input[type=number]").fill("1")
+        full.locator("text=Start").click()
+        everywhere = page.locator("section", has=page.locator("h2", has_text="Map all slides"))
+        everywhere.locator("text=Start").click()
+        for section in (full, everywhere):
+            section.locator("[role=status]", has_text="finished").wait_for(timeout=240_000)
+        assert len(list((tmp_path / "project" / "models").glob("*/model.json"))) == 1
+        assert len(list((tmp_path / "project" / "maps").glob("*/phantom/tissue.geojson"))) == 1
         with page.expect_download() as download:
             page.click("text=labels as a data folder")
         assert Path(download.value.path()).stat().st_size > 10_000
@@ -201,9 +287,9 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         assert studio.end(signal.SIGKILL) == -signal.SIGKILL
         again = Studio(tmp_path / "project")
         page = open_page(browser, again.wait())
-        page.wait_for_selector("img.tile")
         page.wait_for_selector(".guess")
         assert page.inner_text(".counts h2").startswith(f"{len(project.store.labels())} labels")
+        assert len(project.store.labels()) == labels
         second = Studio(tmp_path / "project")
         assert second.process.wait(60) == 2
         assert "at work in" in second.log.read_text()

@@ -6,29 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from histoproto.studio.queue import CHECK_EVERY, Known, advice, disagreements, like, second_reading, suggest
+from histoproto.studio.queue import CHECK_EVERY, disagreements, like, second_reading, suggest
 from histoproto.studio.space import Space
-
-TISSUES = ("tumour", "stroma")
-
-
-def known_of(count: int = 200, groups: int = 4, slides: int = 2, labels: int = 0) -> Known:
-    """Tiles in tight groups; group g has tumour if g is even, stroma if it is odd."""
-    rng = np.random.default_rng(0)
-    group = np.arange(count) % groups
-    embeddings = np.eye(groups, 16)[group] + 0.05 * rng.normal(size=(count, 16))
-    ticks = np.full((count, 2), -1, np.int8)
-    ticks[:labels] = np.stack([group % 2 == 0, group % 2 == 1], axis=1)[:labels]
-    return Known(
-        Space(embeddings),
-        rng.integers(slides, size=count),
-        np.arange(count) % 5 == 4,
-        np.arange(count) < labels,
-        ticks,
-        None,
-        TISSUES,
-        [f"slide {i}" for i in range(slides)],
-    )
+from known_tiles import known_of
 
 
 def test_the_first_tiles_are_of_different_groups_and_one_in_five_is_a_check() -> None:
@@ -78,18 +58,6 @@ def test_nothing_is_asked_twice_and_the_end_is_an_end() -> None:
     found = suggest(known, 50)
     assert sorted(one.tile for one in found) == list(range(20))
     assert suggest(replace(known, done=np.ones(20, np.bool_)), 3) == []
-
-
-def test_advice_names_what_was_never_seen_alone() -> None:
-    known = known_of(labels=20)
-    assert advice(known) == []
-    ticks = known.ticks.copy()
-    ticks[:20] = 1
-    ticks[:10, 0] = 0
-    assert advice(replace(known, ticks=ticks)) == [
-        ("tumour was never seen without stroma: look for tiles without stroma", "tumour"),
-        ("stroma is in every tile: look for tiles without it", "stroma"),
-    ]
 
 
 def test_like_tiles_are_of_the_same_group_and_no_checks() -> None:

@@ -123,7 +123,7 @@ class PrototypeNetwork(EncodedNetwork):
         """All that the losses need, of `features`; merged and pooled as the settings say for training."""
         cosines = tuple(cosine_maps(f, p) for f, p in zip(features, self.bank.project(), strict=True))
         maps = tuple(scale * c for scale, c in zip(self.bank.scales(), cosines, strict=True))
-        merged = tuple(merge_prototypes(a, self.settings.merge) for a in maps)
+        merged = tuple(merge_prototypes(a, self.settings.merge, self.bank.active) for a in maps)
         logits = tuple(pool_maps(m, self.settings.pooling) for m in merged)
         return Activations(cosines, maps, merged, logits, tuple(features))
 
@@ -135,7 +135,7 @@ class PrototypeNetwork(EncodedNetwork):
         """
         out = self.activations(features)
         merge: Merge = "logsumexp" if self.settings.merge == "logsumexp" else "softmax"
-        return ClassMaps(tuple(merge_prototypes(a, merge) for a in out.maps), out.logits[-1])
+        return ClassMaps(tuple(merge_prototypes(a, merge, self.bank.active) for a in out.maps), out.logits[-1])
 
     @torch.no_grad()
     def prototype_maps(self, x: Tensor) -> Tensor:
@@ -224,7 +224,8 @@ class DecodedPrototypeNetwork(PrototypeNetwork):
     def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Pixel logits of the decoder, B×C×H_2×W_2, and the mean of its image logits and the prototypes'."""
         decoded: ClassMaps = self.decoder(features)
-        logits = pool_maps(merge_prototypes(self.last_maps(features), self.settings.merge), self.settings.pooling)
+        merged = merge_prototypes(self.last_maps(features), self.settings.merge, self.bank.active)
+        logits = pool_maps(merged, self.settings.pooling)
         return ClassMaps(decoded.maps, (decoded.logits + logits) / 2)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from histoproto.errors import SettingError
 
 Merge = Literal["mean", "softmax", "logsumexp"]
 Pooling = Literal["mean", "logsumexp", "topk"]
@@ -33,6 +36,23 @@ class PrototypeBank(nn.Module):
             for width in channels
         )
         self.log_scales = nn.Parameter(torch.full((len(channels),), math.log(1 / 0.07)))
+        self.active: Tensor | None
+        self.register_buffer("active", None, persistent=False)
+
+    def leave_out(self, prototypes: Sequence[tuple[int, int]]) -> None:
+        """Let some, as tissue and number, take no part from now on; of each tissue, one has to stay.
+
+        Raises:
+            SettingError: there is no such prototype, or none of its tissue would stay.
+        """
+        active = torch.ones(self.prototypes.shape[:2], dtype=torch.bool, device=self.prototypes.device)
+        for tissue, number in prototypes:
+            if not (0 <= tissue < active.shape[0] and 0 <= number < active.shape[1]):
+                raise SettingError(f"prototype {number} of tissue {tissue} cannot be left out: there is none")
+            active[tissue, number] = False
+        if not active.any(dim=1).all():
+            raise SettingError("all prototypes of a tissue are left out; one has to stay")
+        self.active = None if active.all() else active
 
     def project(self) -> list[Tensor]:
         """Prototypes in the feature space of each scale: a list of C×K×C_s."""
@@ -62,17 +82,34 @@ def cosine_maps(features: Tensor, prototypes: Tensor) -> Tensor:
     return torch.einsum("bdhw,ckd->bckhw", features, prototypes) / length[:, None, None]
 
 
-def merge_prototypes(maps: Tensor, merge: Merge) -> Tensor:
+def merge_prototypes(maps: Tensor, merge: Merge, active: Tensor | None = None) -> Tensor:
     """A tissue's K activation maps (B×C×K×h×w) as one class activation map (B×C×h×w).
 
     `mean` is the paper's in training, `softmax` (weights: softmax of the maps over K) its choice at inference;
     `logsumexp` is log of the mean of exp, another smooth maximum. All three are the identity for K = 1.
+
+    Args:
+        maps: of every prototype.
+        merge: how.
+        active: those that take part, C×K bool, one of each tissue at least; None: all.
     """
+    if active is not None:
+        return _merge_active(maps, merge, active[:, :, None, None])
     if merge == "mean":
         return maps.mean(dim=2)
     if merge == "softmax":
         return (maps.softmax(dim=2) * maps).sum(dim=2)
     return maps.logsumexp(dim=2) - math.log(maps.shape[2])
+
+
+def _merge_active(maps: Tensor, merge: Merge, active: Tensor) -> Tensor:
+    count = active.sum(dim=1)
+    if merge == "mean":
+        return (maps * active).sum(dim=2) / count
+    strongest = maps.masked_fill(~active, -torch.inf)
+    if merge == "softmax":
+        return (strongest.softmax(dim=2) * maps).sum(dim=2)
+    return strongest.logsumexp(dim=2) - count.log()
 
 
 def pool_maps(maps: Tensor, pooling: Pooling) -> Tensor:

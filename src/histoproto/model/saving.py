@@ -19,7 +19,7 @@ from histoproto.files import replace_atomically
 from histoproto.model.blueprint import Blueprint
 from histoproto.model.encoder import Encoder
 from histoproto.model.fit import ENCODER_PREFIX, refuse_misfit
-from histoproto.model.network import Network, build_network
+from histoproto.model.network import Network, PrototypeNetwork, build_network
 from histoproto.model.origin import WeightsReference
 from histoproto.model.weights import OFFLINE_ENCODER, read_state_dict, require_finite
 from histoproto.tissue import TissueSet
@@ -92,6 +92,8 @@ class ModelCard(BaseModel):
     """Licence of the encoder's weights at the start of training."""
     encoder_weights: WeightsReference | None = None
     """The encoder's weights, where they were not tuned and the folder does not hold them."""
+    left_out: tuple[tuple[int, int], ...] = ()
+    """Prototypes that take no part, as tissue and number: somebody switched them off after training."""
     training_data: dict[str, Any]
     """Layout, number of patches and fingerprint of the training data."""
 
@@ -174,6 +176,10 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
         state |= {name: value for name, value in network.state_dict().items() if name.startswith(ENCODER_PREFIX)}
     require_finite(state, _learnt(network), str(folder / WEIGHTS_FILE))
     network.load_state_dict(state)
+    if card.left_out:
+        if not isinstance(network, PrototypeNetwork):
+            raise RunError(f"{CARD_FILE} in {folder} leaves prototypes out, but the network has none")
+        network.bank.leave_out(card.left_out)
     return network.eval().to(memory_format=torch.channels_last), card
 
 

@@ -56,20 +56,34 @@ class Jobs:
         self.project = project
         self._children: list[subprocess.Popen[bytes]] = []  # of this server: awaited, so that none stays a zombie
 
-    def start(self, kind: str, round: int) -> None:
-        """Begin a command beside, with the model of a round where it needs one.
+    def start(self, kind: str, round: int, method: str = "", epochs: int = 0) -> None:
+        """Begin a command beside.
+
+        Args:
+            kind: of command.
+            round: whose model it uses, where it needs one.
+            method: to train with; "": the default one.
+            epochs: to train for; 0: as many as the command takes by itself.
 
         Raises:
-            SettingError: there is no such kind, or one is running.
+            SettingError: there is no such kind or method, or one is running.
             DataError: nothing to train on, or no model yet.
         """
         if (job := self._last(kind)) and job[1].running:
             raise SettingError(f"this is running already: histoproto {' '.join(job[1].arguments)}")
+        from histoproto.methods.registry import METHODS  # torch, which the server begins without
+
+        if method and method not in METHODS:
+            raise SettingError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
         stamp = time.strftime("%Y%m%d-%H%M%S")
         if kind == "train":
             data = self.project.folder / "exports" / stamp
             self.project.export_labels(data)
             arguments = ["train", str(data), "--out", str(self.project.folder / "models" / stamp)]
+            arguments += [
+                *(["--method", method] if method else ()),
+                *(["--set", f"training.epochs={epochs}"] if epochs else ()),
+            ]
         elif kind == "segment":
             slides = [str(slide.path) for slide in self.project.store.slides()]
             run = model_folder(self.project, round)

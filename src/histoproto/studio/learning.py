@@ -21,6 +21,7 @@ from histoproto.methods.registry import PRESETS
 from histoproto.model.saving import load_model
 from histoproto.studio.features import kept_with, with_features
 from histoproto.studio.project import Project
+from histoproto.studio.prototypes import carry_over
 from histoproto.studio.records import Tile
 from histoproto.studio.rounds import Score, next_round, round_folder
 from histoproto.training.run import train
@@ -67,18 +68,34 @@ def learn(project: Project, told: Told = lambda *_: None) -> int:
     told("training", 0, 1)
     with kept_with(project):
         run = train(folder / "data", folder / "run", _settings(project, len(usable)))
+    carry_over(project, run)
+    finish_round(project, number, len(usable), told)
+    return number
+
+
+def finish_round(project: Project, number: int, labels: int, told: Told = lambda *_: None) -> None:
+    """Guess what is in the tiles with the model of a round, and measure it: with that the round is there.
+
+    Args:
+        project: which.
+        number: of the round; `run/` in its folder is the model.
+        labels: it was trained on.
+        told: see `Told`.
+    """
+    folder = round_folder(project, number)
+    standing, tiles = project.store.labels(), project.store.tiles()
     numbers, _ = project.store.embeddings()
-    wanted = [tiles[int(tile)] for tile in dict.fromkeys([*labels, *numbers.tolist()])]
-    network, card = load_model(run)
+    labelled = [tile for tile, label in standing.items() if label.verdict == "label"]
+    wanted = [tiles[int(tile)] for tile in dict.fromkeys([*labelled, *numbers.tolist()])]
+    network, card = load_model(folder / "run")
     segmenter = Segmenter(with_features(project, network, card.model.encoder), card, "cpu")
     chances = guess(project, segmenter, wanted, told)
     ids = np.array([tile.id for tile in wanted], np.int64)
-    score = _score(project, ids, chances, segmenter.card.thresholds, len(usable))
+    score = _score(project, ids, chances, segmenter.card.thresholds, labels)
     with replace_atomically(folder / "score.json") as temporary:
         temporary.write_text(json.dumps(asdict(score)) + "\n", encoding="utf-8")
     with replace_atomically(folder / "guesses.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, tiles=ids, chances=chances)
-    return number
 
 
 def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histoproto.slides.reading.protocol import SlideReader
-from histoproto.tissue import TissueSet
 
 if TYPE_CHECKING:
     from histoproto.inference.segmenter import Segmenter
@@ -69,7 +68,7 @@ def slide_piece(reader: SlideReader, level: int, column: int, row: int) -> bytes
 def map_piece(
     reader: SlideReader, mpp: float, segmenter: Segmenter, level: int, column: int, row: int
 ) -> tuple[Pixels, NDArray[np.uint8]] | None:
-    """Labels of a piece of a slide and how sure they are, both of its height × width; None where there is none.
+    """Labels of a piece of a slide, H×W, and the chance of each tissue there, C×H×W; None where there is none.
 
     The surroundings of half a patch go through the network, too, so that pieces fit together. Pieces that are coarser
     than four pixels of the model are not worked out (None): too much of the slide would have to go through.
@@ -81,7 +80,7 @@ def map_piece(
         level, column, row: as DeepZoom counts.
 
     Returns:
-        Labels (C: background), and the chance of the label among the tissues in steps of 1/255.
+        Labels (C: background), and chances among the tissues in steps of 1/255.
     """
     pyramid = Pyramid(reader.width, reader.height)
     box = pyramid.box(level, column, row)
@@ -99,18 +98,22 @@ def map_piece(
     inner = slice(margin, margin + high), slice(margin, margin + wide)
     labels, scores = found.labels[inner], found.scores[:, inner[0], inner[1]]
     chances = np.exp(scores - scores.max(axis=0))
-    sure = (chances.max(axis=0) / chances.sum(axis=0) * 255).astype(np.uint8)
+    steps = (chances / chances.sum(axis=0) * 255).astype(np.uint8)
     size = width, height
     return (
         np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)),
-        np.asarray(Image.fromarray(sure).resize(size, Image.Resampling.BILINEAR)),
+        np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in steps]),
     )
 
 
-def label_picture(labels: Pixels, tissues: TissueSet) -> bytes:
-    """Labels as a palette PNG: the value is the index of the tissue, background is transparent."""
-    picture = Image.fromarray(labels, "P")
-    picture.putpalette(tissues.palette().tobytes())
+def map_picture(labels: Pixels, chances: Pixels) -> bytes:
+    """Labels (H×W) and chances (C×H×W) of a piece as one PNG, so that the page shows either without asking again.
+
+    These 1 + C planes are the channels of RGB pictures of H×W, three planes each, that lie one below the other.
+    """
+    planes = np.concatenate([labels[None], chances])
+    planes = np.concatenate([planes, np.zeros((-len(planes) % 3, *labels.shape), np.uint8)])
+    blocks = planes.reshape(-1, 3, *labels.shape).transpose(0, 2, 3, 1)
     file = io.BytesIO()
-    picture.save(file, "PNG", transparency=tissues.background_index, optimize=False)
+    Image.fromarray(blocks.reshape(-1, labels.shape[1], 3)).save(file, "PNG")
     return file.getvalue()

@@ -171,32 +171,6 @@ def _labels_of_slides(known: Known, done: NDArray[np.bool_]) -> NDArray[np.int64
     return np.bincount(known.slides[done & ~known.checks], minlength=len(known.slide_names))
 
 
-def advice(known: Known) -> list[tuple[str, str]]:
-    """What the labels so far cannot teach, each as a sentence and the tissue that it is about.
-
-    A tissue that is in every labelled tile, or in none, or that was never seen without another one, cannot be told
-    apart (as `histoproto data check` warns).
-    """
-    ticks = known.ticks[(known.ticks >= 0).all(axis=1) & ~known.checks]
-    if len(ticks) < 2 * TYPICAL_PER_TISSUE:
-        return []
-    found = []
-    for index, name in enumerate(known.tissues):
-        own = ticks[:, index] == 1
-        if not own.any():
-            found.append((f"no tile with {name} yet: look for one", name))
-        elif own.all():
-            found.append((f"{name} is in every tile: look for tiles without it", name))
-        else:
-            for other, other_name in enumerate(known.tissues):
-                if other != index and ticks[own, other].all() and own.sum() >= 2:
-                    found.append(
-                        (f"{name} was never seen without {other_name}: look for tiles without {other_name}", name)
-                    )
-                    break
-    return found
-
-
 def like(known: Known, tile: int, count: int = 24) -> list[int]:
     """The tiles most like one, itself first; none of the random share."""
     similarity = known.space.cosines(tile)

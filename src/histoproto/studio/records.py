@@ -69,7 +69,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Label:
-    """What stands about a tile."""
+    """What stands about a tile; `round` is the model whose guess was there to be seen, None before the first."""
 
     event: int
     tile: int
@@ -77,6 +77,7 @@ class Label:
     ticks: tuple[str, ...]
     who: str
     time: str
+    round: int | None = None
 
 
 class Event(NamedTuple):
@@ -106,7 +107,7 @@ def tile_of(row: sqlite3.Row) -> Tile:
 def label_of(row: sqlite3.Row) -> Label:
     """A label from the row of its event."""
     ticks = tuple(json.loads(row["ticks"]))
-    return Label(row["id"], row["tile"], row["verdict"], ticks, row["who"], row["time"])
+    return Label(row["id"], row["tile"], row["verdict"], ticks, row["who"], row["time"], row["round"])
 
 
 def as_text(value: Any) -> str:

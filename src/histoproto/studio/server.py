@@ -1,4 +1,4 @@
-"""The studio's server: thin routes over `Session`, and the guards in front of them."""
+"""The studio's server: thin routes over `Session`."""
 
 from __future__ import annotations
 
@@ -8,99 +8,31 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from histoproto.documents.json_file import parse_json
 from histoproto.errors import HistoProtoError, sentence
+from histoproto.studio.guard import COOKIE, Guard
 from histoproto.studio.project import COLOURS, ProjectSettings
 from histoproto.studio.rounds import model_folder
 from histoproto.studio.session import Session
 from histoproto.studio.status import status
 
 PAGE = Path(__file__).parent / "page"
-MOST_BODY = 2**20
-"""Bytes that a request may send."""
-COOKIE = "histoproto"
-POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 PRESETS = {
     "tumour · stroma · lymphocytes · necrosis · normal": ["tumour", "stroma", "lymphocytes", "necrosis", "normal"],
     "tumour · stroma · normal": ["tumour", "stroma", "normal"],
     "benign gland · malignant gland · stroma": ["benign gland", "malignant gland", "stroma"],
 }
-
-
-class Guard:
-    """Refuses a foreign host name (DNS rebinding), a foreign origin, whoever has no token, and a huge body."""
-
-    def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]):
-        self.app, self.token, self.hosts = app, token, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it with what is wrong."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        request = Request(scope)
-        if refusal := self._refusal(request):
-            return await refusal(scope, receive, self._with_policy(send))
-        left = MOST_BODY
-
-        async def limited() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise HTTPException(413, "the body of the request is too large")
-            return message
-
-        await self.app(scope, limited, self._with_policy(send))
-
-    def _refusal(self, request: Request) -> Response | None:
-        host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
-        if host.strip("[]").lower() not in self.hosts:
-            return PlainTextResponse("this host name is not the studio's", 421)
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.headers["host"].lower():
-            return PlainTextResponse("requests of other pages are refused", 403)
-        if request.url.path.startswith("/api/"):
-            sent = request.headers.get("x-token") or request.query_params.get("token") or request.cookies.get(COOKIE)
-            if not sent or not secrets.compare_digest(sent.encode(), self.token.encode()):
-                return PlainTextResponse(
-                    "the token is missing or wrong; open the address that the command printed", 403
-                )
-            if request.method != "GET" and not request.headers.get("content-type", "").startswith("application/json"):
-                return PlainTextResponse("requests that change something are JSON", 415)
-        length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BODY:
-            return PlainTextResponse("the body of the request is too large", 413)
-        return None
-
-    def _with_policy(self, send: Send) -> Send:
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = {
-                    "Content-Security-Policy": POLICY,
-                    "X-Content-Type-Options": "nosniff",
-                    "Referrer-Policy": "no-referrer",
-                    "Cross-Origin-Resource-Policy": "same-origin",
-                }
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in own.items())]
-            await send(message)
-
-        return sending
 
 
 def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"127.0.0.1", "localhost", "::1"})) -> Any:
@@ -149,6 +81,15 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
             float(seconds) if isinstance(seconds, int | float) else None,
         )
 
+    def methods(request: Request) -> Any:
+        from histoproto.methods.registry import METHODS  # torch, which the server begins without
+
+        return [name for name in METHODS if name != "supervised"]  # there are no masks to supervise with
+
+    def start_job(request: Request, body: dict[str, Any]) -> Any:
+        options = str(body.get("method", "")), _whole(body.get("epochs", 0))
+        session.worked().start(str(body.get("kind")), session.round, *options)
+
     def labels_zip(request: Request) -> Response:
         folder = session.opened().folder / "exports" / f"labels-{secrets.token_hex(4)}"
         session.opened().export_labels(folder, checks=True)
@@ -172,7 +113,25 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         round, slide, level, column, row = (request.path_params[name] for name in names)
         return picture(session.looked().map_piece(round, slide, level, column, row), "image/png")
 
+    def prototypes(request: Request) -> Any:
+        return session.looked().gallery.all(request.path_params["round"])
+
+    def name_prototype(request: Request, body: dict[str, Any]) -> Any:
+        session.looked().gallery.name(_whole(body.get("round")), *_prototype(body), str(body.get("name", "")))
+
+    def switch_prototype(request: Request, body: dict[str, Any]) -> Any:
+        return session.switch_prototype(_whole(body.get("round")), *_prototype(body), body.get("off") is True)
+
+    def prototype_picture(request: Request) -> Response:
+        at = (request.path_params[name] for name in ("round", "tissue", "prototype", "tile"))
+        return picture(session.looked().gallery.picture(*at), "image/png")
+
+    def prototype_piece(request: Request) -> Response:
+        names = ("round", "tissue", "prototype", "slide", "level", "column", "row")
+        return picture(session.looked().prototype_piece(*(request.path_params[name] for name in names)), "image/png")
+
     number = "{tile:int}"
+    which = "{round:int}/{tissue:int}/{prototype:int}"
     place = "{slide}/{level:int}/{column:int}_{row:int}"
     routes = [
         Route("/", page),
@@ -184,7 +143,8 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         _post("/api/redo", lambda request, body: session.redo(str(body.get("who", ""))[:40])),
         _post("/api/learn", lambda request, body: {"begun": session.learn()}),
         _post("/api/learn/stop", lambda request, body: session.stop_learning()),
-        _post("/api/job", lambda request, body: session.worked().start(str(body.get("kind")), session.round)),
+        _get("/api/methods", methods),
+        _post("/api/job", start_job),
         _post("/api/job/stop", lambda request, body: session.worked().stop(str(body.get("kind")))),
         _get(
             "/api/at",
@@ -193,6 +153,16 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         _get(f"/api/like/{number}", lambda request: session.like(request.path_params["tile"])),
         _get("/api/disagreements", lambda request: session.disagreements()),
         _get("/api/agreement", lambda request: session.agreement()),
+        _get("/api/prototypes/{round:int}", prototypes),
+        _post("/api/prototype", name_prototype),
+        _post("/api/prototype/switch", switch_prototype),
+        _get(f"/api/prototype/{which}/{number}/picture", prototype_picture),
+        _get(f"/api/prototype/{which}/{place}.png", prototype_piece),
+        _get("/api/seek", lambda request: session.seek(*map(request.query_params.getlist, ("with", "without")))),
+        _get(
+            f"/api/tile/{number}",
+            lambda request: session.describe(session.opened().store.tile(request.path_params["tile"])),
+        ),
         _get(f"/api/tile/{number}/picture", tile_picture),
         _get(f"/api/tile/{number}/context", context_picture),
         _get(f"/api/slide/{place}.jpg", slide_piece),
@@ -245,8 +215,12 @@ def _real(request: Request, name: str) -> float:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise HTTPException(400, "the tile must be a whole number")
+        raise HTTPException(400, "tiles, rounds, epochs, tissues and prototypes are whole numbers")
     return value
+
+
+def _prototype(body: dict[str, Any]) -> tuple[int, int]:
+    return _whole(body.get("tissue")), _whole(body.get("prototype"))
 
 
 def _zipped(folder: Path, name: str) -> Response:

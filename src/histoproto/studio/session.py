@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.task import SlideTask
+from histoproto.studio.advice import seek
 from histoproto.studio.agreement import agreement
 from histoproto.studio.claims import Claims
 from histoproto.studio.jobs import Jobs
+from histoproto.studio.plateau import Plateau, plateau
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.queue import Known, Suggestion, disagreements, like, second_reading, suggest
@@ -63,6 +65,7 @@ class Session:
         self.learner: Learner | None = None
         self._claims = Claims()
         self._guesses: tuple[int, dict[int, NDArray[np.float32]]] = (0, {})
+        self.plateau: Plateau | None = None
         self._pool: Pool | None = None
         self._planner: threading.Thread | None = None
         self._lock = threading.RLock()
@@ -152,6 +155,7 @@ class Session:
     def use_round(self, number: int) -> None:
         """Let the queue and the guesses be those of a finished round."""
         guesses = read_guesses(self.opened(), number)
+        self.plateau = plateau(self.opened())
         with self._lock:
             self._guesses = number, guesses
             self._since_round = 0
@@ -261,6 +265,17 @@ class Session:
         self.opened()
         return bool(self.learner and self.learner.start())
 
+    def switch_prototype(self, round: int, tissue: int, prototype: int, off: bool) -> None:
+        """Begin a round that is the last one without a prototype, or with it again.
+
+        Raises:
+            SettingError: another round is the last one, or one is under way.
+        """
+        if round != self.round:
+            raise SettingError(f"round {self.round} is the last one; look at its prototypes")
+        if not (self.learner and self.learner.start((tissue, prototype, off))):
+            raise SettingError("a round is being learnt; switch the prototype when it is there")
+
     def stop_learning(self) -> None:
         """End the round under way."""
         if self.learner:
@@ -285,10 +300,18 @@ class Session:
             raise DataError(f"tile {tile} has not been looked at yet")
         return [self.describe(pool[index], reason="like the one picked") for index in like(known, place, count)]
 
-    def disagreements(self) -> list[dict[str, Any]]:
-        """Labelled tiles that the model contradicts, the most flagrant first."""
+    def seek(self, wanted: Sequence[str], unwanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Tiles that have some tissues and lack others, as the model sees it, the likeliest first."""
         pool, known = self.known()
-        return [self.describe(pool[index], reason=why) for index, why in disagreements(known)]
+        words = " and ".join([*wanted, *(f"no {name}" for name in unwanted)])
+        return [self.describe(pool[index], reason=f"looked for: {words}") for index in seek(known, wanted, unwanted)]
+
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Labelled tiles that the model contradicts, the most flagrant first; not those said in view of this model."""
+        pool, known = self.known()
+        labels = self.opened().store.labels()
+        found = [(pool[index], why) for index, why in disagreements(known)]
+        return [self.describe(tile, reason=why) for tile, why in found if labels[tile.id].round != self.round]
 
     def agreement(self) -> list[dict[str, Any]]:
         """How far people agree, each pair on each tissue; see `Agreement`."""

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from histoproto.studio.queue import advice
+from histoproto.studio.advice import advice
 from histoproto.studio.rounds import read_scores
 from histoproto.studio.session import Session
 
@@ -63,6 +63,7 @@ def status(session: Session) -> dict[str, Any]:
         else None,
         "round": session.round,
         "scores": [vars(score) for score in read_scores(project)],
-        "advice": [{"text": text, "tissue": tissue} for text, tissue in advice(known)],
+        "advice": [vars(one) for one in advice(known)],
+        "plateau": session.plateau and vars(session.plateau),
         "jobs": session.jobs.state() if session.jobs else {},
     }

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histoproto.errors import DataError
+from histoproto.files import replace_atomically
 from histoproto.slides.reading.opening import open_slide
 from histoproto.slides.reading.protocol import SlideReader
-from histoproto.studio.maps import Pyramid, map_piece, slide_piece
+from histoproto.studio.maps import Pyramid, map_picture, map_piece, slide_piece
 from histoproto.studio.project import Project
 from histoproto.studio.records import SlideRow
 from histoproto.studio.rounds import model_folder, read_guesses, round_folder
 
 if TYPE_CHECKING:
     from histoproto.inference.segmenter import Segmenter
+    from histoproto.studio.gallery import Gallery
 
 OPEN_SLIDES, OPEN_MODELS = 8, 2
 """That are kept for the next piece."""
@@ -39,6 +41,7 @@ class Viewer:
 
     def __init__(self, project: Project):
         self.project = project
+        self._gallery: Gallery | None = None
         self._readers: OrderedDict[str, SlideReader] = OrderedDict()
         self._segmenters: OrderedDict[int, Segmenter] = OrderedDict()
         self._lock, self._map_lock = threading.RLock(), threading.Lock()
@@ -47,6 +50,15 @@ class Viewer:
         """Close the slides."""
         for reader in self._readers.values():
             reader.close()
+
+    @property
+    def gallery(self) -> Gallery:
+        """Of the prototypes of the rounds."""
+        from histoproto.studio.gallery import Gallery  # torch, which the server begins without
+
+        with self._lock:
+            self._gallery = self._gallery or Gallery(self.project)
+            return self._gallery
 
     def tile_picture(self, tile: int) -> bytes:
         """A tile as PNG."""
@@ -69,13 +81,13 @@ class Viewer:
         return slide_piece(self._reader(slide), level, column, row)
 
     def map_piece(self, number: int, slide: str, level: int, column: int, row: int) -> bytes | None:
-        """A piece of the map of a round as PNG: red the index of the tissue (C: none), green how sure, from 0 to 255.
+        """A piece of the map of a round as PNG, see `map_picture`.
 
         Raises:
             DataError: no such round or slide.
         """
         info = self._slide(slide)
-        path = round_folder(self.project, number) / "map" / slide / f"{level}-{column}-{row}.png"
+        path = round_folder(self.project, number) / "pieces" / "map" / slide / f"{level}-{column}-{row}.png"
         if path.is_file():
             return path.read_bytes()
         reader = self._reader(slide)
@@ -86,12 +98,26 @@ class Viewer:
         found = found or self._coarse_piece(number, info, level, column, row)
         if found is None:
             return None
-        labels, sure = found
-        file = io.BytesIO()
-        Image.fromarray(np.stack([labels, sure, np.zeros_like(sure)], axis=2)).save(file, "PNG")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.getvalue())
-        return file.getvalue()
+        content = map_picture(*found)
+        with replace_atomically(path) as temporary:
+            temporary.write_bytes(content)
+        return content
+
+    def prototype_piece(
+        self, number: int, tissue: int, prototype: int, slide: str, level: int, column: int, row: int
+    ) -> bytes | None:
+        """Where a prototype of a round fires on a slide, as `Gallery.piece` shows it; kept as pieces of maps are."""
+        info = self._slide(slide)
+        folder = round_folder(self.project, number) / "pieces" / f"prototype-{tissue}-{prototype}"
+        path = folder / slide / f"{level}-{column}-{row}.png"
+        if path.is_file():
+            return path.read_bytes()
+        place = level, column, row
+        content = self.gallery.piece(number, tissue, prototype, self._reader(slide), slide, info.mpp, place)
+        if content is not None:
+            with replace_atomically(path) as temporary:
+                temporary.write_bytes(content)
+        return content
 
     def _coarse_piece(
         self, number: int, slide: SlideRow, level: int, column: int, row: int
@@ -106,7 +132,7 @@ class Viewer:
         project = self.project
         guesses = read_guesses(project, number)
         labels = np.full((height, width), len(project.tissues), np.uint8)
-        sure = np.zeros((height, width), np.uint8)
+        found = np.zeros((len(project.tissues), height, width), np.uint8)
         tiles = project.store.tiles()
         for number, chances in guesses.items():
             tile = tiles[number]
@@ -118,8 +144,8 @@ class Viewer:
                 continue
             place = slice(max(0, round(y0)), round(y1)), slice(max(0, round(x0)), round(x1))
             labels[place] = int(chances.argmax())
-            sure[place] = int(chances.max() * 255)
-        return labels, sure
+            found[:, *place] = (255 * chances[:, None, None]).astype(np.uint8)
+        return labels, found
 
     def _slide(self, name: str) -> SlideRow:
         for slide in self.project.store.slides():

@@ -102,8 +102,12 @@ class Learner:
         self._process: Any = None
         self._orders: Any = None
 
-    def start(self) -> bool:
-        """Begin a round unless one is under way; whether it was begun."""
+    def start(self, switched: tuple[int, int, bool] | None = None) -> bool:
+        """Begin a round unless one is under way; whether it was begun.
+
+        Args:
+            switched: make it by switching a prototype off or on: tissue, number, whether off. None: train.
+        """
         with self._lock:
             if self.working:
                 return False
@@ -118,7 +122,7 @@ class Learner:
                 listening.start()
             self.doing, self.part, self.whole, self.problem = "starting", 0, 1, ""
             self.started, self.working = time.monotonic(), True
-            self._orders.send("learn")
+            self._orders.send(("switch", *switched) if switched else ("learn",))
             return True
 
     def stop(self) -> None:
@@ -154,8 +158,6 @@ class Learner:
 
 
 def _rounds(folder: Path, connection: Connection) -> None:
-    from histoproto.studio.learning import learn  # torch and Lightning: not for the server
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
     (folder / "logs").mkdir(exist_ok=True)
     with (
@@ -164,13 +166,23 @@ def _rounds(folder: Path, connection: Connection) -> None:
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        while connection.recv():
+        while order := connection.recv():
             log.seek(0)
             log.truncate()
             project = Project.open(folder)
             try:
-                connection.send(("done", learn(project, lambda *message: connection.send(message))))
+                connection.send(("done", _round(project, order, lambda *message: connection.send(message))))
             except HistoProtoError as error:
                 connection.send(("problem", sentence(error)))
             finally:
                 project.store.close()
+
+
+def _round(project: Project, order: tuple[Any, ...], told: Callable[[str, int, int], None]) -> int:
+    from histoproto.studio.learning import learn  # torch and Lightning: not for the server
+    from histoproto.studio.switching import switch
+
+    if order[0] == "learn":
+        return learn(project, told)
+    _, tissue, prototype, off = order
+    return switch(project, tissue, prototype, off, told)

@@ -6,13 +6,15 @@ import { Setup } from './setup.js';
 import { Label } from './label.js';
 import { Slides } from './slides.js';
 import { Model } from './model.js';
+import { Contradictions } from './contradictions.js';
+import { Prototypes } from './prototypes.js';
 import { Keys } from './keys.js';
 
-const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['model', 'Model & results']];
+const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['contradictions', 'Contradictions'], ['prototypes', 'Prototypes'], ['model', 'Model & results']];
 const POLL = 1500;
 
 function place() { // #view/slide/x/y/zoom, so that a place can be sent to somebody
-  const [view, ...rest] = decodeURIComponent(location.hash.slice(1)).split('/');
+  const [view, ...rest] = location.hash.slice(1).split('/').map(decodeURIComponent);
   return { view: VIEWS.some(([name]) => name === view) ? view : 'label', rest };
 }
 
@@ -23,7 +25,8 @@ function App() {
   const [who, setWho] = useState(localStorage.getItem('who') || '');
   const [theme, setTheme] = useState(localStorage.getItem('theme') || '');
   const [keys, setKeys] = useState(false);
-  const [picked, setPicked] = useState(null); // a tile that was picked on a slide or in a list, to be labelled now
+  const [picked, setPicked] = useState(null); // tiles that were picked on a slide or in a list, to be labelled now
+  const [group, setGroup] = useState(null); // tiles that were picked to be labelled together
 
   const refresh = useCallback(async () => {
     try { setState(await get('/api/state')); setProblem(''); } catch (error) { setProblem(error.message); }
@@ -31,7 +34,8 @@ function App() {
   useEffect(() => { refresh(); const timer = setInterval(refresh, POLL); return () => clearInterval(timer); }, []);
   useEffect(() => { const moved = () => setWhere(place()); addEventListener('hashchange', moved);
     return () => removeEventListener('hashchange', moved); }, []);
-  useEffect(() => { document.documentElement.dataset.theme = theme; localStorage.setItem('theme', theme); }, [theme]);
+  const dark = theme === 'dark' || (!theme && matchMedia('(prefers-color-scheme: dark)').matches);
+  useEffect(() => { document.documentElement.dataset.theme = dark ? 'dark' : 'light'; localStorage.setItem('theme', theme); }, [theme]);
   useEffect(() => { localStorage.setItem('who', who); }, [who]);
   useEffect(() => {
     const pressed = (event) => {
@@ -52,13 +56,17 @@ function App() {
   if (!state.project) return html`<${Setup} state=${state} problem=${problem}
     create=${(body) => attempt(() => post('/api/project', body))} />`;
 
-  const shared = { state, who, attempt, picked, setPicked, where, refresh };
-  const dark = theme === 'dark' || (!theme && matchMedia('(prefers-color-scheme: dark)').matches);
+  const seek = async ({ wanted, unwanted }) => { // tiles that would teach what is lacking
+    const asked = new URLSearchParams([...wanted.map((one) => ['with', one]), ...unwanted.map((one) => ['without', one])]);
+    const found = await attempt(() => get(`/api/seek?${asked}`));
+    if (found && found.length) { setGroup(null); setPicked(found); location.hash = 'label'; }
+  };
+  const shared = { state, who, attempt, picked, setPicked, group, setGroup, seek, where };
   return html`
     <header>
       <h1>${state.project.name}</h1>
       <nav aria-label="views">
-        ${VIEWS.map(([name, title]) => html`<a href=${'#' + name} aria-current=${where.view === name ? 'page' : null}>${title}</a>`)}
+        ${VIEWS.map(([name, title]) => html`<a href=${`#${name}`} aria-current=${where.view === name ? 'page' : null}>${title}</a>`)}
       </nav>
       <${Progress} state=${state} attempt=${attempt} />
       <span class="spring"></span>
@@ -71,6 +79,8 @@ function App() {
       <button class="quiet" onClick=${() => setProblem('')}>close</button></p>`}
     ${where.view === 'label' && html`<${Label} ...${shared} />`}
     ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
+    ${where.view === 'contradictions' && html`<${Contradictions} ...${shared} />`}
+    ${where.view === 'prototypes' && html`<${Prototypes} ...${shared} />`}
     ${where.view === 'model' && html`<${Model} ...${shared} />`}
     ${keys && html`<${Keys} close=${() => setKeys(false)} tissues=${state.project.tissues} />`}`;
 }

@@ -1,12 +1,18 @@
-// Labelling: one tile at a time, or many like tiles together. Every key is saved before it is shown as saved.
+// Labelling one tile at a time. Every key is saved before it is shown as saved.
 
-import { html, useState, useEffect, useRef, useCallback } from './vendor/preact.js';
+import { html, useState, useEffect, useRef } from './vendor/preact.js';
 import { get, post } from './api.js';
+import { Counts } from './counts.js';
+import { Many } from './many.js';
 
-const AHEAD = 6; // tiles that wait, so that the next one is on the screen at once
+const AHEAD = 6; // tiles that are asked for when there are FEW, so that the next one is on the screen at once
+const FEW = 3;
+const RETRY = 2000;
 
 export function Label(props) {
-  const [many, setMany] = useState(false);
+  const [many, setMany] = useState(Boolean(props.group));
+  useEffect(() => { if (props.picked) setMany(false); }, [props.picked]);
+  useEffect(() => { if (props.group) setMany(true); }, [props.group]);
   return html`<main class="label">
     <div class="switch" role="group" aria-label="how many tiles">
       <button aria-pressed=${!many} onClick=${() => setMany(false)}>One tile</button>
@@ -16,7 +22,7 @@ export function Label(props) {
   </main>`;
 }
 
-function One({ state, who, attempt, picked, setPicked }) {
+function One({ state, who, attempt, picked, setPicked, setGroup, seek }) {
   const tissues = state.project.tissues;
   const [queue, setQueue] = useState([]);
   const [past, setPast] = useState([]);
@@ -32,22 +38,36 @@ function One({ state, who, attempt, picked, setPicked }) {
   const shown = tile && now.tile === tile.tile ? now : { ticks: label ? label.ticks : [], verdict: label ? label.verdict : '' };
   const { ticks, verdict } = shown; // the verdict is '' until something is said
 
-  const fill = useCallback(async (now) => {
-    if (filling.current || now.length >= AHEAD) return;
+  const round = useRef(state.round);
+  round.current = state.round;
+  const fill = async (waiting) => {
+    if (filling.current || waiting.length >= FEW) return;
     filling.current = true;
-    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${[...now, ...said.current].map((one) => one.tile)}`));
+    const asked = round.current;
+    const without = [...waiting, ...said.current].map((one) => one.tile);
+    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${without}`));
     filling.current = false;
-    if (!more) return;
+    if (!more || asked !== round.current) { // of a model that is no longer the last: ask again
+      setTimeout(() => setQueue((before) => [...before]), more ? 0 : RETRY);
+      return;
+    }
     more.forEach((one) => { new Image().src = `/api/tile/${one.tile}/picture`; });
-    setQueue((before) => [...before, ...more.filter((one) => !before.some((other) => other.tile === one.tile))]);
-  }, [who]);
+    if (more.length) setQueue((before) => [...before, ...more.filter((one) => !before.some((other) => other.tile === one.tile))]);
+  };
 
-  useEffect(() => { fill(queue); }, [queue.length < 3, who, state.looking && state.looking.done > 0]);
-  useEffect(() => { // a new round knows better what to ask: keep the tile on the screen, ask again for the rest
-    setQueue((before) => before.slice(0, 1));
+  useEffect(() => { fill(queue); }, [queue, who, state.round, state.looking && state.looking.done]);
+  useEffect(() => { // a new round knows better what to ask; what is in hand stays there, with what it says of it now
+    const kept = queue.filter((one, index) => index === 0 || one.kind === 'picked');
+    setQueue(kept);
+    kept.filter((one) => one.round !== state.round).forEach(async (one) => {
+      const fresh = await attempt(() => get(`/api/tile/${one.tile}`));
+      if (fresh) setQueue((before) => { Object.assign(one, { guess: fresh.guess, round: fresh.round }); return [...before]; });
+    });
   }, [state.round]);
   useEffect(() => {
-    if (picked) { setQueue((before) => [picked, ...before.filter((one) => one.tile !== picked.tile)]); setPicked(null); }
+    if (!picked) return;
+    setQueue((before) => [...picked, ...before.filter((one) => !picked.some((other) => other.tile === one.tile))]);
+    setPicked(null);
   }, [picked]);
   useEffect(() => { since.current = performance.now(); }, [tile && tile.tile]);
 
@@ -81,7 +101,7 @@ function One({ state, who, attempt, picked, setPicked }) {
     save('label', only ? [name] : on ? ticks.filter((one) => one !== name) : [...ticks, name]);
   };
   const accept = async () => {
-    if (!tile.guess) return;
+    if (!tile.guess || blind) return; // nobody accepts what is not shown
     save('label', tissues.map((one) => one.name).filter((name) => tile.guess[name] >= 0.5));
     next();
   };
@@ -90,6 +110,11 @@ function One({ state, who, attempt, picked, setPicked }) {
     const found = await attempt(() => post(path, { who }));
     if (found) setNow({ tile: 0 });
     if (found) setQueue([found, ...queue.filter((one) => one.tile !== found.tile)]);
+  };
+
+  const alike = async () => {
+    const found = await attempt(() => get(`/api/like/${tile.tile}`));
+    if (found) setGroup(found);
   };
 
   const act = useRef(() => {});
@@ -102,7 +127,7 @@ function One({ state, who, attempt, picked, setPicked }) {
       : digit && tissues[digit[1] - 1] ? () => toggle(tissues[digit[1] - 1].name, event.shiftKey)
         : { 0: () => save('label', []), u: () => { save('unsure', []); next(); }, x: () => { save('exclude', []); next(); },
           Enter: next, ' ': next, ArrowRight: next, ArrowLeft: back, Backspace: back, a: accept, s: () => { save('skip', []); next(); },
-          b: () => setBlind(!blind), c: () => setNear(!near), z: () => take('/api/undo'), y: () => take('/api/redo') }[event.key];
+          b: () => setBlind(!blind), f: alike, c: () => setNear(!near), z: () => take('/api/undo'), y: () => take('/api/redo') }[event.key];
     if (!known || (event.target.matches('button, a') && ['Enter', ' '].includes(event.key))) return;
     event.preventDefault();
     known();
@@ -135,7 +160,7 @@ function One({ state, who, attempt, picked, setPicked }) {
         <button aria-pressed=${verdict === 'label' && !ticks.length} onClick=${() => save('label', [])}><kbd>0</kbd> none of these</button>
         <button onClick=${() => { save('unsure', []); next(); }}><kbd>u</kbd> unsure</button>
         <button onClick=${() => { save('exclude', []); next(); }}><kbd>x</kbd> exclude</button>
-        ${tile.guess && html`<button onClick=${accept}><kbd>a</kbd> accept the guess</button>`}
+        ${tile.guess && !blind && html`<button onClick=${accept}><kbd>a</kbd> accept the guess</button>`}
       </div>
       <div class="row">
         <button disabled=${!past.length} onClick=${back}><kbd>←</kbd> back</button>
@@ -147,69 +172,10 @@ function One({ state, who, attempt, picked, setPicked }) {
         : saved ? `saved: ${verdict === 'label' ? ticks.join(', ') || 'none of these' : verdict}` : 'not labelled yet'}</p>
       <p class="fine">tile ${tile.tile} of <a href=${`#slides/${tile.slide}/${Math.round(tile.x + tile.side / 2)}/${Math.round(tile.y + tile.side / 2)}`}>${tile.slide}</a>
         · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} the guess</button>
-        · <button class="quiet" onClick=${() => setNear(!near)}>${near ? 'with surroundings' : 'closer'}</button></p>
-      <${Counts} state=${state} />
+        · <button class="quiet" onClick=${() => setNear(!near)}>${near ? 'with surroundings' : 'closer'}</button>
+        · <button class="quiet" onClick=${alike}>find tiles like this</button></p>
+      <${Counts} state=${state} seek=${seek} />
     </section>
   </div>`;
 }
 
-export function Counts({ state }) {
-  const { labels, advice } = state;
-  const most = Math.max(1, ...Object.values(labels.ticks));
-  return html`<div class="counts"><h2>${labels.all} labels <small>${labels.checks} of them checks, ${labels.unsure} unsure, ${labels.excluded} excluded</small></h2>
-    ${state.project.tissues.map((one) => html`<p><span>${one.name}</span><i style=${`--tissue: ${one.colour}; width: ${(60 * labels.ticks[one.name]) / most}%`}></i>${labels.ticks[one.name]}</p>`)}
-    ${advice.map((one) => html`<p class="advice">${one.text}</p>`)}</div>`;
-}
-
-function Many({ state, who, attempt }) {
-  const tissues = state.project.tissues;
-  const [tiles, setTiles] = useState([]);
-  const [chosen, setChosen] = useState(new Set());
-  const painting = useRef(null); // whether a drag adds or takes away
-  const load = useCallback(async () => {
-    const [first] = (await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=1`))) || [];
-    if (!first) return;
-    const found = first.checks ? [first] : (await attempt(() => get(`/api/like/${first.tile}`))) || [first];
-    setTiles(found.filter((one, index) => index === 0 || !one.label));
-    setChosen(new Set());
-  }, [who]);
-  useEffect(() => { load(); const up = () => { painting.current = null; }; addEventListener('pointerup', up);
-    return () => removeEventListener('pointerup', up); }, []);
-
-  const mark = (tile, on) => setChosen((before) => { const after = new Set(before); if (on) after.add(tile); else after.delete(tile); return after; });
-  const say = async (verdict, ticks) => {
-    for (const one of tiles.filter((each) => chosen.has(each.tile))) {
-      if (!(await attempt(() => post('/api/say', { who, tile: one.tile, verdict, ticks, reason: 'labelled together' })))) return;
-      one.label = { verdict, ticks };
-    }
-    const rest = tiles.filter((one) => !chosen.has(one.tile));
-    setChosen(new Set());
-    if (rest.length) setTiles(rest); else load();
-  };
-  const act = useRef(() => {});
-  act.current = (event) => {
-    if (event.target.matches('input, textarea, select') || event.ctrlKey || event.metaKey) return;
-    const digit = /^Digit([1-9])$/.exec(event.code);
-    const known = digit && tissues[digit[1] - 1] ? () => say('label', [tissues[digit[1] - 1].name])
-      : { 0: () => say('label', []), u: () => say('unsure', []), x: () => say('exclude', []), n: load,
-        a: () => setChosen(new Set(tiles.map((one) => one.tile))), Escape: () => setChosen(new Set()) }[event.key];
-    if (known) { event.preventDefault(); known(); }
-  };
-  useEffect(() => { const pressed = (event) => act.current(event); addEventListener('keydown', pressed); return () => removeEventListener('keydown', pressed); }, []);
-
-  return html`<div class="many">
-    <p class="row">${tiles[0] ? tiles[0].reason : 'looking for tiles …'} · ${chosen.size} chosen of ${tiles.length}
-      <button onClick=${() => setChosen(new Set(tiles.map((one) => one.tile)))}><kbd>a</kbd> all</button>
-      <button onClick=${load}><kbd>n</kbd> other tiles</button></p>
-    <div class="grid">${tiles.map((one) => html`<button class="cell" aria-pressed=${chosen.has(one.tile)} aria-label=${`tile ${one.tile}`}
-      onPointerDown=${(event) => { event.target.releasePointerCapture?.(event.pointerId); painting.current = !chosen.has(one.tile); mark(one.tile, painting.current); }}
-      onPointerEnter=${() => painting.current !== null && mark(one.tile, painting.current)}
-      onKeyDown=${(event) => [' ', 'Enter'].includes(event.key) && mark(one.tile, !chosen.has(one.tile))}>
-      <img draggable="false" src=${`/api/tile/${one.tile}/picture`} alt="" /></button>`)}</div>
-    <p class="row">all chosen show only
-      ${tissues.map((one, index) => html`<button class="chip" style=${`--tissue: ${one.colour}`} disabled=${!chosen.size} onClick=${() => say('label', [one.name])}><kbd>${index + 1}</kbd> ${one.name}</button>`)}
-      <button disabled=${!chosen.size} onClick=${() => say('label', [])}><kbd>0</kbd> none of these</button>
-      <button disabled=${!chosen.size} onClick=${() => say('exclude', [])}><kbd>x</kbd> exclude</button></p>
-    <${Counts} state=${state} />
-  </div>`;
-}

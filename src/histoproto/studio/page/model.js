@@ -1,7 +1,8 @@
-// The model: how good it is, where it contradicts a label, and what can be taken home.
+// The model: how good it is, how far people agree, and what can be taken home.
 
 import { html, useState, useEffect } from './vendor/preact.js';
 import { get, post } from './api.js';
+import { Advice } from './counts.js';
 
 function Curve({ scores }) {
   const known = scores.filter((one) => one.average_precision !== null);
@@ -17,16 +18,26 @@ function Curve({ scores }) {
     <text x="310" y="195" text-anchor="middle">labels trained on (up to ${most})</text></svg>`;
 }
 
-export function Model({ state, attempt, setPicked }) {
-  const [against, setAgainst] = useState([]);
-  useEffect(() => { if (state.round) attempt(() => get('/api/disagreements')).then((found) => found && setAgainst(found)); }, [state.round]);
+export function flat({ labels, gain, low, high, flat: still }) { // what the last labels brought, in words
+  const points = (value) => `${value < 0 ? '−' : '+'}${Math.abs(100 * value).toFixed(1)}`;
+  const how = `${points(gain)} points (95 % interval ${points(low)} to ${points(high)}) from the last ${labels} labels`;
+  return still ? `Flat for the last ${labels} labels: you may stop (${how}).` : `Still learning: ${how}.`;
+}
+
+export function Model({ state, attempt, seek }) {
+  const [people, setPeople] = useState([]);
+  useEffect(() => { get('/api/agreement').then(setPeople, () => {}); }, [state.labels.all]);
+  const [methods, setMethods] = useState([]);
+  const [method, setMethod] = useState(''); // '': the default one
+  useEffect(() => { get('/api/methods').then(setMethods, () => {}); }, []);
+  const [epochs, setEpochs] = useState(0); // 0: as many as the command takes by itself
   const last = state.scores.at(-1);
-  const job = (kind, title, what, ready) => {
+  const job = (kind, title, what, ready, choices = null, options = {}) => {
     const now = state.jobs[kind];
     const running = now && now.code === null;
-    return html`<section class="card"><h2>${title}</h2><p>${what}</p>
+    return html`<section class="card"><h2>${title}</h2><p>${what}</p>${choices}
       <p class="row">${running ? html`<button onClick=${() => attempt(() => post('/api/job/stop', { kind }))}>Stop</button>`
-        : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind }))}>Start</button>`}
+        : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
       ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : `ended with exit code ${now.code}`}</span>`}</p>
       ${now && html`<pre>${now.words}</pre><p class="fine">as a command: <code>${now.command}</code></p>`}</section>`;
   };
@@ -37,12 +48,17 @@ export function Model({ state, attempt, setPicked }) {
         F1 ${(100 * last.f1).toFixed(1)}, on ${last.checks} random tiles that were never trained on.</p>`
         : html`<p>Not known yet: label a few of the random checks that the queue asks for.</p>`}
       <${Curve} scores=${state.scores} />
-      ${state.advice.map((one) => html`<p class="advice">${one.text}</p>`)}</section>
-    <section class="card wide"><h2>Labels that the model contradicts</h2>
-      ${against.length ? html`<div class="grid">${against.map((one) => html`<button class="cell" onClick=${() => { setPicked(one); location.hash = 'label'; }}>
-        <img src=${`/api/tile/${one.tile}/picture`} alt="" /><small>${one.label && (one.label.ticks.join(', ') || 'none')} · ${one.reason}</small></button>`)}</div>`
-        : html`<p>None.</p>`}</section>
-    ${job('train', 'Full training', 'Trains on all labels in a process of its own, which goes on when this page or the server is closed.', state.labels.all >= 8)}
+      ${state.plateau && html`<p class="plateau">${flat(state.plateau)}</p>`}
+      <${Advice} advice=${state.advice} seek=${seek} /></section>
+    <section class="card"><h2>People</h2>
+      ${people.length ? html`<table><thead><tr><th>who</th><th>tissue</th><th>tiles</th><th>Cohen’s κ</th></tr></thead>
+        <tbody>${people.map((one) => html`<tr><td>${one.people.join(' · ')}</td><td>${one.tissue}</td><td>${one.tiles}</td><td>${one.kappa === null ? '–' : one.kappa.toFixed(2)}</td></tr>`)}</tbody></table>`
+        : html`<p>No tile has been labelled by two people yet.</p>`}</section>
+    ${job('train', 'Full training', 'Trains on all labels in a process of its own, which goes on when this page or the server is closed.', state.labels.all >= 8,
+      html`<p class="row"><label>method <select value=${method} onChange=${(event) => setMethod(event.target.value)}>
+        ${methods.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
+        <label>epochs <input type="number" min="1" max="1000" placeholder="as usual" value=${epochs || ''} onInput=${(event) => setEpochs(+event.target.value || 0)} /></label></p>`,
+      { method, epochs })}
     ${job('segment', 'Map all slides', 'Writes outlines for QuPath, OME-TIFF, areas and pictures of every slide with the last model; finished slides are skipped.', state.round > 0)}
     <section class="card"><h2>Take home</h2><p class="row">
       <a class="button" href="/api/download/labels.zip" download>labels as a data folder</a>
