@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from histoproto.model.prototypes import cosine_maps, merge_prototypes, pool_maps
+from histoproto.errors import SettingError
+from histoproto.model.prototypes import PrototypeBank, cosine_maps, merge_prototypes, pool_maps
 
 
 def test_cosine_maps_against_loop() -> None:
@@ -45,3 +46,25 @@ def test_merging_and_pooling() -> None:
     flat = torch.full((1, 2, 3, 3), 4.0)
     for pooling in ("mean", "logsumexp", "topk"):
         torch.testing.assert_close(pool_maps(flat, pooling), torch.full((1, 2), 4.0))
+
+
+def test_prototypes_that_are_left_out_take_no_part() -> None:
+    maps = torch.randn(2, 3, 4, 5, 5)
+    active = torch.ones(3, 4, dtype=torch.bool)
+    active[:, 1] = False
+    for merge in ("mean", "softmax", "logsumexp"):
+        expected = merge_prototypes(maps[:, :, [0, 2, 3]], merge)
+        torch.testing.assert_close(merge_prototypes(maps, merge, active), expected)
+
+
+def test_one_prototype_of_a_tissue_has_to_stay() -> None:
+    bank = PrototypeBank(2, 2, 8, (4,))
+    bank.leave_out([(0, 1)])
+    assert bank.active is not None
+    assert bank.active.tolist() == [[True, False], [True, True]]
+    assert "active" not in bank.state_dict()
+    bank.leave_out([])
+    assert bank.active is None
+    for wrong in ([(0, 0), (0, 1)], [(0, 2)], [(2, 0)]):
+        with pytest.raises(SettingError):
+            bank.leave_out(wrong)

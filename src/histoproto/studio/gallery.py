@@ -22,12 +22,12 @@ from histoproto.report.pictures import draw_outline, enlarge
 from histoproto.report.prototypes import OUTLINED, top_views
 from histoproto.slides.reading.protocol import SlideReader
 from histoproto.studio.features import with_features
-from histoproto.studio.learning import BATCH
 from histoproto.studio.maps import Pyramid, map_picture
 from histoproto.studio.project import Project
 from histoproto.studio.prototypes import directions, recognised, remember, remembered
 from histoproto.studio.rounds import model_folder, read_guesses, round_folder
 
+BATCH = 32
 TILES = 600
 """That are looked at, spread evenly over those that the round has guessed."""
 SHOWN = 8

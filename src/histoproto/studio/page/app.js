@@ -70,7 +70,7 @@ function App() {
       </nav>
       <${Progress} state=${state} attempt=${attempt} />
       <span class="spring"></span>
-      <label class="who">initials <input size="4" maxlength="12" value=${who} placeholder="you"
+      <label class="who"><input size="4" maxlength="12" value=${who} placeholder="initials" aria-label="your initials"
         onInput=${(event) => setWho(event.target.value.trim())} /></label>
       <button class="quiet" onClick=${() => setTheme(dark ? 'light' : 'dark')}>${dark ? 'light' : 'dark'}</button>
       <button class="quiet" onClick=${() => setKeys(true)} aria-label="keys">?</button>
@@ -93,11 +93,12 @@ function Progress({ state, attempt }) {
   }
   const score = state.scores.at(-1);
   const said = score && score.average_precision !== null
-    ? `round ${state.round}: mAP ${(100 * score.average_precision).toFixed(0)} (${(100 * score.low).toFixed(0)}–${(100 * score.high).toFixed(0)}), ${score.checks} checks`
+    ? html`<span title=${`mean average precision on ${score.checks} random tiles that were never trained on, with its 95 % interval`}>round ${state.round} · mAP ${(100 * score.average_precision).toFixed(0)} (${(100 * score.low).toFixed(0)}–${(100 * score.high).toFixed(0)})</span>`
     : state.round ? `round ${state.round}` : 'no model yet';
   return html`<span class="progress" role="status">
     ${busy || (looking && looking.working ? `looking at tiles ${looking.done} of ${looking.of}` : said)}
     ${' '}<button disabled=${state.labels.all < 4} onClick=${() => attempt(() => post('/api/learn'))}>Learn now</button>
+    ${state.plateau && state.plateau.flat && html`<a href="#model" class="stop">flat: you may stop</a>`}
     ${learning && learning.problem && learning.problem !== 'stopped' && html`<em class="warn">${learning.problem}</em>`}</span>`;
 }
 

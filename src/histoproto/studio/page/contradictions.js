@@ -18,7 +18,7 @@ export function Contradictions({ state, who, attempt, setPicked }) {
     <h2>Labels that the model contradicts <small>${tiles ? tiles.length : ''}</small></h2>
     <p class="fine">The most flagrant first. A wrong label is mended with one click; a right one that is kept teaches the
       next round what it does not see yet, and is not asked about again until then.</p>
-    ${!tiles || !tiles.length ? html`<p class="empty">${state.round ? 'none: labels and model agree' : 'there is no model yet: learn a first round'}</p>`
+    ${!tiles || !tiles.length ? html`<p class="empty">${state.round ? (tiles ? 'none: labels and model agree' : 'looking …') : 'there is no model yet: learn a first round'}</p>`
       : html`<ul class="pairs">${tiles.map((tile) => html`<li class="card" data-tile=${tile.tile} key=${tile.tile}>
         <button class="cell" onClick=${() => { setPicked([tile]); location.hash = 'label'; }} aria-label=${`open tile ${tile.tile}`}>
           <img src=${`/api/tile/${tile.tile}/picture`} alt="" /></button>
