@@ -4,6 +4,18 @@ const TILE = 256;
 const LOWEST = 8; // level at which a slide is one piece
 const MOST = 600;
 const pieces = new Map(); // decoded pieces by address
+const AT_ONCE = 2; // a browser has six connections, and pieces that are still to be computed must not hold all of them
+let asked = 0;
+const waiting = [];
+
+async function inTurn(work) {
+  if (asked >= AT_ONCE) await new Promise((go) => { waiting.push(go); }); // who lets go hands the place on
+  else asked += 1;
+  try { return await work(); } finally {
+    if (waiting.length) waiting.shift()();
+    else asked -= 1;
+  }
+}
 
 async function decoded(url) {
   if (pieces.has(url)) return pieces.get(url);
@@ -67,7 +79,7 @@ export function mapSource(slide, layer, look) { // layer: 'map/ROUND', or what a
   return { width: slide.width, height: slide.height, tileSize: TILE, tileOverlap: 0, minLevel: LOWEST,
     getTileUrl: (level, x, y) => addressOf(slide, layer, level, x, y),
     downloadTileStart: (job) => {
-      decoded(job.src).then((found) => job.finish(painted(found, look.current), null, 'context2d'), (error) => job.fail(error.message, null));
+      inTurn(() => decoded(job.src)).then((found) => job.finish(painted(found, look.current), null, 'context2d'), (error) => job.fail(error.message, null));
     },
     downloadTileAbort: () => {} };
 }
