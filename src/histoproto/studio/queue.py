@@ -29,6 +29,10 @@ class Suggestion:
     reason: str
 
 
+FIRST = Suggestion(-1, "typical", "drawn at random: the first tiles are still being looked at")
+SECOND = Suggestion(-1, "second", "second reading: somebody else has labelled it, too; what they said is not shown")
+
+
 @dataclass(frozen=True)
 class Known:
     """All that is known of N tiles.

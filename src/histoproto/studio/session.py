@@ -16,20 +16,18 @@ from histoproto.slides.task import SlideTask
 from histoproto.studio.advice import seek
 from histoproto.studio.agreement import agreement
 from histoproto.studio.claims import Claims
+from histoproto.studio.described import described, named
 from histoproto.studio.jobs import Jobs
 from histoproto.studio.plateau import Plateau, plateau
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
-from histoproto.studio.queue import Known, Suggestion, disagreements, like, second_reading, suggest
+from histoproto.studio.queue import FIRST, SECOND, Known, Suggestion, disagreements, like, second_reading, suggest
 from histoproto.studio.records import VERDICTS, Tile
 from histoproto.studio.rounds import finished_rounds, read_guesses
 from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Embedder, Learner, pool_order
 
-FIRST = Suggestion(-1, "typical", "drawn at random: the first tiles are still being looked at")
-SECOND = Suggestion(-1, "second", "second reading: somebody else has labelled it, too; what they said is not shown")
-LEARN_EVERY = 10
-"""Labels after which a round begins by itself."""
+LEARN_EVERY = 10  # labels after which a round begins by itself
 
 
 class Session:
@@ -76,8 +74,7 @@ class Session:
         if self.project is None:
             self.project = Project.create(self.folder, settings) if settings else Project.open(self.folder)
             self.viewer, self.jobs, self._pool = Viewer(self.project), Jobs(self.project), Pool(self.project)
-            rounds = finished_rounds(self.project)
-            if rounds:
+            if rounds := finished_rounds(self.project):
                 self.use_round(rounds[-1])
             self.learner = Learner(self.project, self.use_round)
             self._planner = threading.Thread(target=self._plan, name="planner", daemon=True)
@@ -98,10 +95,9 @@ class Session:
 
     def end(self) -> None:
         """Stop what goes on beside and close everything; labels are safe at any time."""
-        if self.learner:
-            self.learner.stop()
-        if self.embedder:
-            self.embedder.stop()
+        for busy in (self.learner, self.embedder):
+            if busy:
+                busy.stop()
         if self.viewer:
             self.viewer.close()
         if self.project:
@@ -195,25 +191,11 @@ class Session:
         """What the page is told of a tile: where it is, what stands, what the model guesses, why it is asked for."""
         label = None if why is SECOND else self.opened().store.labels().get(tile.id)
         number, guesses = self._guesses
-        return {
-            "tile": tile.id,
-            "slide": tile.slide,
-            "x": tile.x,
-            "y": tile.y,
-            "side": tile.side,
-            "checks": tile.checks,
-            "kind": why.kind if why else "picked",
-            "reason": why.reason if why else reason,
-            "guess": self._named(guesses.get(tile.id)),
-            "round": number,
-            "label": label and {"verdict": label.verdict, "ticks": label.ticks, "who": label.who},
-        }
+        reason = why.reason if why else reason
+        return described(tile, label, self._named(guesses.get(tile.id)), number, why.kind if why else "picked", reason)
 
     def _named(self, chances: NDArray[np.float32] | None) -> dict[str, float] | None:
-        if chances is None:
-            return None
-        pairs = zip(self.opened().tissues.names, chances.tolist(), strict=True)
-        return {name: round(chance, 3) for name, chance in pairs}
+        return None if chances is None else named(chances, self.opened().tissues.names)
 
     def say(
         self,
@@ -315,5 +297,4 @@ class Session:
 
     def agreement(self) -> list[dict[str, Any]]:
         """How far people agree, each pair on each tissue; see `Agreement`."""
-        project = self.opened()
-        return [vars(one) for one in agreement(project.store.by_person(), project.tissues.names)]
+        return [vars(one) for one in agreement(self.opened().store.by_person(), self.opened().tissues.names)]
