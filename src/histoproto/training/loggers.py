@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def make_logger(kind: Logger, out: Path) -> Any:
     try:
         if kind == "wandb":
             return loggers.WandbLogger(project=PROJECT, name=out.name, save_dir=out)
-        # What the user's environment says, or a data base in the run folder.
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+        # What the user's environment says, or a data base in the run folder, which mlflow-skinny alone cannot write.
+        if not (uri := os.environ.get("MLFLOW_TRACKING_URI")):
+            import_module("sqlalchemy")
+            uri = f"sqlite:///{(out / 'mlflow.db').resolve()}"
         return loggers.MLFlowLogger(experiment_name=PROJECT, run_name=out.name, tracking_uri=uri)
     except ImportError as error:
         raise SettingError(
