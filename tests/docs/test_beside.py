@@ -18,6 +18,8 @@ def test_the_container_copies_what_the_wheel_needs() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for name in re.findall(r'^(?:readme|license-files) = \[?"(\w+\.?\w*)"', project, re.M):
         assert name in copied
+    if "[tool.hatch.build.hooks.custom]" in project:
+        assert "hatch_build.py" in copied, "hatchling runs it while it builds the wheel"
     for extra in re.findall(r"\[([\w,]+)\]\"", recipe):
         assert all(re.search(rf"^{name} = \[", project, re.M) for name in extra.split(","))
     assert "USER user" in recipe

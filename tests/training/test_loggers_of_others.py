@@ -63,5 +63,5 @@ def test_mlflow_without_its_data_base_is_one_sentence(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(SettingError, match="logger=mlflow needs .*; pip install mlflow, or choose tensorboard"):
+    with pytest.raises(SettingError, match=r"logger=mlflow needs .*; pip install mlflow, or choose tensorboard"):
         make_logger("mlflow", tmp_path)
