@@ -1,8 +1,8 @@
 """What libraries would tell their makers of is switched off, before any of them is imported.
 
 ONNX Runtime (since 1.29, on all systems) looks up a host of its maker, keeps an identifier of the machine and names of
-models in the user's cache folder, and sends both; Ray and MLflow report how they are used; the hub's library sends the names
-of models and the version with each request. What the user has set is left as it is.
+models in the user's cache folder, and sends both; Ray and MLflow report how they are used; the hub's library sends the
+names of models and the version with each request. What the user has set is left as it is.
 """
 
 from __future__ import annotations
