@@ -128,3 +128,9 @@ def test_a_refused_feature_is_named(tmp_path: Path) -> None:
             read(tmp_path, feature(SQUARE), wrong, feature(SQUARE))
     with pytest.raises(DataError, match="holds no polygons but 2 cells; expected annotations"):
         read(tmp_path, *[feature(SQUARE, "Tumor", objectType="cell")] * 2)
+
+
+@pytest.mark.parametrize("name", ["tu\x1b[31mmour", "tumour\x07", "tu\x9b31mmour"])
+def test_names_that_cannot_stand_in_a_table_are_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"feature 2 of 2 cannot be used: the classification is .*; rename it"):
+        read(tmp_path, feature(SQUARE, {"name": "stroma"}), feature(SQUARE, {"name": name}))

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import shapely
 
 from histoproto.documents.json_file import collection_paused, read_json
-from histoproto.errors import DataError
+from histoproto.documents.names import check_text
+from histoproto.errors import DataError, SettingError
 from histoproto.slides.regions.classes import SEPARATOR
 from histoproto.slides.regions.outlines import Outlines
 
@@ -152,7 +153,12 @@ def _class_name(feature: dict[str, Any], properties: dict[str, Any]) -> str | No
         found = SEPARATOR.join(found)
     if found is not None and not isinstance(found, str):
         raise _Unreadable(f"has the classification {found!r}, expected a name")
-    return " ".join(found.split()) or None if found else None
+    name = " ".join(found.split()) if found else ""
+    try:
+        check_text(name, "the classification")  # it will stand in tables, pages and terminals
+    except SettingError as error:
+        raise _Unreadable(f"cannot be used: {error}") from error
+    return name or None
 
 
 def _is_deeper(geometry: Any) -> bool:
