@@ -82,10 +82,9 @@ def test_one_vocabulary() -> None:
 
 
 def form(param: Any) -> tuple[Any, ...]:
-    """How an option is written: its spellings, its values, its default."""
-    kind = param.type
-    values = getattr(kind, "choices", None) or (getattr(kind, "min", None), getattr(kind, "max", None))
-    return param.opts, param.secondary_opts, kind.name, values, param.metavar, param.default, param.is_flag
+    """How an option is written: its spellings, its type and range, its default."""
+    kind = param.type_descriptor.annotation
+    return param.opts, param.secondary_opts, kind, param.min, param.max, param.default
 
 
 def test_what_means_the_same_is_called_the_same() -> None:
