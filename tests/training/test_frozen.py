@@ -220,7 +220,9 @@ def test_head_first_goes_on_from_the_head_and_resumes_exactly(data: Path, tmp_pa
         assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
-@pytest.mark.parametrize(("method", "more"), [("mosaic", ()), ("lpd+mosaic", ()), ("lpd", ("loss.refiner=image",))])
+@pytest.mark.parametrize(
+    ("method", "more"), [("mosaic", ()), ("lpd+mosaic", ()), ("lpd", ("loss.refiner=image", "loss.similarity=0.1"))]
+)
 def test_what_needs_new_images_is_refused(data: Path, tmp_path: Path, method: str, more: tuple[str, ...]) -> None:
     with pytest.raises(SettingError, match="tuning=full"):
         train(data, tmp_path / "run", settings_of(method, *more))

@@ -75,7 +75,7 @@ def cut(
     test_groups: Annotated[str, typer.Option(metavar="A,B,…", help="Groups for testing.")] = "",
     val_fraction: Annotated[float, typer.Option(help="Or: fraction of the groups for validation, at random.")] = 0.0,
     test_fraction: Annotated[float, typer.Option(help="Or: fraction of the groups for testing, at random.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the random choice of groups.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of groups.")] = 0,
 ) -> None:
     """Cut annotated regions or slides into weakly labelled training patches and masked val and test patches.
 
