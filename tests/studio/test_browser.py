@@ -59,6 +59,11 @@ def truth(project: Project, tile: int, mask: np.ndarray) -> list[int]:
     return [index for index in range(len(TISSUES)) if (part == index).mean() >= 0.05]
 
 
+def said(project: Project) -> int:
+    """Tiles with a label; one that was passed over has none."""
+    return sum(label.verdict == "label" for label in project.store.labels().values())
+
+
 def label(page: Any, project: Project, mask: np.ndarray, count: int) -> list[float]:
     """Label tiles by keys from the exact mask; seconds from the last key of a tile to the next tile on the screen."""
     seconds = []
@@ -157,10 +162,6 @@ def learn(page: Any) -> int:
     return round_of(page)
 
 
-@pytest.mark.xfail(
-    reason="seen to pass up to undo and redo after a correction on the map; not yet to its end, nor each time",
-    strict=False,
-)
 def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     path, mask = slide
     studio = Studio(tmp_path / "project", str(path))
@@ -220,7 +221,7 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         wait_until(page, f"{SAVED} !== 'saved: stroma'")
         page.keyboard.press("y")
         wait_until(page, f"{SAVED} === 'saved: stroma'")
-        labels = len(project.store.labels())
+        labels = said(project)
         page.reload()
         page.wait_for_selector(".guess")
         wait_until(page, f"() => document.querySelector('.counts h2').textContent.startsWith('{labels} labels')")
@@ -245,8 +246,8 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         again = Studio(tmp_path / "project")
         page = open_page(browser, again.wait())
         page.wait_for_selector(".guess")
-        assert page.inner_text(".counts h2").startswith(f"{len(project.store.labels())} labels")
-        assert len(project.store.labels()) == labels
+        assert page.inner_text(".counts h2").startswith(f"{labels} labels")
+        assert said(project) == labels
         second = Studio(tmp_path / "project")
         assert second.process.wait(60) == 2
         assert "at work in" in second.log.read_text()

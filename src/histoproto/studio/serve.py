@@ -7,6 +7,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -59,7 +60,8 @@ def serve(
         if browser:
             threading.Timer(0.3, webbrowser.open, (address,)).start()
         try:
-            server.run(sockets=[listening])
+            with suppress(KeyboardInterrupt):  # uvicorn hands Ctrl-C on after it has ended calmly
+                server.run(sockets=[listening])
         finally:
             session.end()
 
