@@ -3,6 +3,8 @@
 The command line prints the sentence and exits with code 2; no traceback is shown for any of them.
 """
 
+from histoproto.printable import one_line
+
 
 class HistoProtoError(Exception):
     """Base of all errors that are a user's to mend. Its text is one clear sentence."""
@@ -14,7 +16,7 @@ def sentence(error: HistoProtoError) -> str:
     PyTorch raises the error of a loading process anew, with that process's whole traceback as its text: the sentence
     is what follows the last name of the class. Parsers of YAML and the like report on several lines.
     """
-    return " ".join(str(error).rpartition(f"{type(error).__qualname__}: ")[2].split())
+    return one_line(str(error).rpartition(f"{type(error).__qualname__}: ")[2])
 
 
 def shown(value: object, most: int = 80) -> str:

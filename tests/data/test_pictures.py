@@ -120,7 +120,7 @@ def test_cmyk_and_palettes(rgb: Pixels, tmp_path: Path) -> None:
         (lambda rgb: rgb.astype(np.int16), "int16"),
         (lambda rgb: (rgb // 2).astype(np.int8), "int8"),
         (lambda rgb: rgb.astype(np.uint32) << 24, "uint32"),
-        (lambda rgb: np.stack([rgb, rgb[::-1]]), "2 pages"),
+        (lambda rgb: np.stack([rgb, rgb[::-1]]), "2 images"),
     ],
 )
 def test_other_kinds_are_refused(change: Callable[[Pixels], Any], sentence: str, rgb: Pixels, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import errno
 import os
 import sys
 import traceback
-from io import TextIOWrapper
 from typing import NoReturn
+
+from histoproto.printable import printable_streams
 
 _INTERRUPTED = 130
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -16,11 +17,13 @@ _MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, *_FULL}
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on stderr and exit code 2, without a traceback."""
+    with printable_streams():
+        _run()
+
+
+def _run() -> None:
     from histoproto.errors import HistoProtoError, sentence
 
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to stop
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
         # The application is imported here so that Ctrl-C while it loads is answered like any other.
         from histoproto.cli.app import app

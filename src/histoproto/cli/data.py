@@ -12,6 +12,7 @@ import typer
 from histoproto.cli.command import Group, register
 from histoproto.cli.data_report import print_annotated, print_cut, print_report
 from histoproto.cli.renamed import OldOut, chosen_out
+from histoproto.cli.slide_options import ImageOption
 from histoproto.cli.terminal import progress_bars
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def cut(
     annotations: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Slides: the GeoJSON files.", show_default="beside the slides")
     ] = None,
+    image: ImageOption = None,
     classes: Annotated[
         str | None,
         typer.Option(metavar="A,B,…|YAML", help="Slides: the tissues.", show_default="all that were drawn"),
@@ -106,8 +108,10 @@ def cut(
             raise SettingError("--size-um is above 0 and needs the scale of the patches: --mpp, or --region-mpp alone")
         size = round(size_um / scale)
     if (regions / "img").is_dir():
-        if annotations or classes:
-            raise SettingError("--annotations and --classes are for slides; regions have mask/ and classes.yaml")
+        if annotations or classes or image:
+            raise SettingError(
+                "--annotations, --image and --classes are for slides; regions have mask/ and classes.yaml"
+            )
         settings = CutSettings(size, stride, test_stride, min_fraction, region_mpp, mpp, train_masks)
         tissues, openers = masked_regions(regions, settings.factor)
         if others := list_others(regions / "img"):
@@ -118,7 +122,9 @@ def cut(
         if mpp is None:
             raise SettingError(f"{regions} has no folder img/, and slides are cut at a chosen scale: give --mpp")
         settings = CutSettings(size, stride, test_stride, min_fraction, mpp, mpp, train_masks)
-        found = find_annotated(regions, mpp, annotations, None if classes is None else tissue_set(classes), region_mpp)
+        found = find_annotated(
+            regions, mpp, annotations, None if classes is None else tissue_set(classes), region_mpp, image
+        )
         tissues, openers = found.tissues, found.regions
         print_annotated(found)
     member: dict[str, str] | None = None
@@ -152,6 +158,7 @@ def tiles(
     slide_mpp: Annotated[
         float | None, typer.Option(help="Scale of the slides in µm/px.", show_default="what their files say")
     ] = None,
+    image: ImageOption = None,
     regions: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where to look.", show_default="wherever there is tissue")
     ] = None,
@@ -164,7 +171,7 @@ def tiles(
 
     settings = TileSettings(mpp, size, stride, min_tissue, per_slide, seed)
     left_out, notes = LeftOut(), list[str]()
-    tasks = find_slides(slides, slide_mpp, regions, left_out)
+    tasks = find_slides(slides, slide_mpp, regions, left_out, image)
     with _bar("slides") as progress:
         counts = cut_tiles(tasks, out, tissue_set(classes), settings, progress, notes)
     for note in (*left_out.notes, *notes):

@@ -19,6 +19,7 @@ from histoproto.cli.inference_options import (
     ViewsOption,
     given,
 )
+from histoproto.cli.slide_options import ImageOption
 from histoproto.cli.terminal import progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -42,13 +43,14 @@ def segment(
     slides: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SLIDES", help="Slides, folders or patterns of them, or CSV tables: slide, mpp, region."
+            metavar="SLIDES", help="Slides, folders or patterns of them, or CSV tables: slide, mpp, region, image."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where NAME/ of each slide and the summary go.")],
     mpp: Annotated[
         float | None, typer.Option(min=1e-3, help="µm/px of the slides.", show_default="what their files say")
     ] = None,
+    image: ImageOption = None,
     model_mpp: Annotated[
         float | None, typer.Option(min=1e-3, help="µm/px of the model.", show_default="what its card says")
     ] = None,
@@ -112,7 +114,7 @@ def segment(
     from histoproto.slides.options import SlideOptions
 
     left_out = LeftOut()
-    tasks = find_slides(slides, mpp, regions, left_out)
+    tasks = find_slides(slides, mpp, regions, left_out, image)
     options = SlideOptions(
         model_mpp=model_mpp,
         gzip=gzip,

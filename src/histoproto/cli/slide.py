@@ -8,16 +8,20 @@ from typing import Annotated
 import typer
 
 from histoproto.cli.command import Group, register
+from histoproto.cli.slide_options import ImageOption
 
 
 def info(
     slides: Annotated[
         list[Path],
-        typer.Argument(metavar="SLIDES...", help="Slides, folders or patterns of them, or CSV tables: slide, mpp."),
+        typer.Argument(
+            metavar="SLIDES...", help="Slides, folders or patterns of them, or CSV tables: slide, mpp, image."
+        ),
     ],
     mpp: Annotated[
         float | None, typer.Option(min=1e-3, help="µm/px of the slides.", show_default="what their files say")
     ] = None,
+    image: ImageOption = None,
     thumbnail: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a small picture of the only slide, as PNG.")
     ] = None,
@@ -30,14 +34,14 @@ def info(
     from histoproto.slides.many.tasks import find_slides
     from histoproto.slides.reading.info import describe_slide
 
-    tasks = find_slides(slides, mpp)
+    tasks = find_slides(slides, mpp, image=image)
     if thumbnail and len(tasks) > 1:
         raise SettingError(f"--thumbnail is for one slide, found {len(tasks)}")
     if thumbnail and thumbnail.exists():
         raise SettingError(f"{thumbnail} is there already; name another file")
     unreadable = 0
     for task in tasks:
-        found = describe_slide(task.path, task.mpp, thumbnail)
+        found = describe_slide(task.path, task.mpp, thumbnail, task.image)
         typer.echo(str(found.path))
         for name, fact in found.facts.items():
             typer.echo(f"  {name}: {fact}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -10,10 +11,18 @@ if TYPE_CHECKING:
 
 
 def terminal(stderr: bool = False, soft_wrap: bool = False) -> Console:
-    """A console that prints texts and tables as they are."""
+    """A console that prints texts and tables as they are, control characters spelt out."""
     from rich.console import Console
+    from rich.segment import Segment
 
-    return Console(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
+    from histoproto.printable import printable_lines
+
+    class Plain(Console):
+        def render(self, *args: Any, **kwargs: Any) -> Iterator[Segment]:
+            for piece in super().render(*args, **kwargs):
+                yield piece if piece.control else Segment(printable_lines(piece.text), piece.style)
+
+    return Plain(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
 
 
 def progress_bars() -> Progress:

@@ -68,6 +68,10 @@ class Plane:
 class TiffImage:
     """The image that is meant in a TIFF file, with its pyramid. A context manager; threads may share it.
 
+    Args:
+        path: the file.
+        wanted: number or name of the image that is meant; None: see `choose_image`.
+
     Attributes:
         file: open.
         choice: which image.
@@ -80,14 +84,14 @@ class TiffImage:
         tifffile.TiffFileError: the file is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: str | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()  # of the position in the file; decoding runs outside of it
         self.file = tifffile.TiffFile(path, _multifile=False)  # files that OME names are not opened, wherever they lie
         try:
-            self.choice = choose_image(self.file, path)
+            self.choice = choose_image(self.file, path, wanted)
             self.notes = [self.choice.note] if self.choice.note else []
-            self.levels = [self._planes(level) for level in self.choice.series.levels]
+            self.levels = [self._planes(pages) for pages in self.choice.image.levels]
             self.kind = self._kind()
         except BaseException:
             self.file.close()
@@ -139,8 +143,8 @@ class TiffImage:
             place[:] = tile
         return result
 
-    def _planes(self, level: tifffile.TiffPageSeries) -> list[Plane]:
-        page, path = level.keyframe, self.path
+    def _planes(self, pages: list[tifffile.TiffPage]) -> list[Plane]:
+        page, path = pages[0], self.path
         if max(page.imagewidth, page.imagelength) > SIDE_PIXELS:
             raise ImageError(
                 f"{path} says that it is {page.imagewidth} × {page.imagelength} pixels, beyond any slide; it is damaged"
@@ -156,8 +160,8 @@ class TiffImage:
         pieces = plane.grid[0] * plane.grid[1] * (colours if separate else 1)
         if not page.is_contiguous and len(page.dataoffsets) < pieces:
             raise ImageError(f"{path} names {len(page.dataoffsets)} of its {pieces} tiles or strips; it is damaged")
-        if len(level.pages) == 3:
-            return [Plane(part.aspage() if hasattr(part, "aspage") else part) for part in level.pages]
+        if len(pages) == 3:
+            return [Plane(part) for part in pages]
         return [Plane(page, number) for number in range(colours)] if separate else [plane]
 
     def _kind(self) -> PixelKind:

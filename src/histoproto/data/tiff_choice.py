@@ -1,12 +1,11 @@
 """Which image of a TIFF file is meant.
 
 A file may hold a label, a macro picture, thumbnails, several scanned regions, stacks and channels. The largest image is
-taken where there is one; what could be meant as well is refused by name.
+taken where there is one; where another could be meant as well, the user names one, by its number or its name.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from histoproto.data.tiff_images import StoredImage, stored_images
 from histoproto.errors import ImageError
+from histoproto.printable import one_line
 
 RIVAL = 0.27
 """Share of the largest image's area above which another may be meant, too; one of half the sides is a reduced one."""
 
-_ASIDE = re.compile(r"(?<![a-z])(label|macro|thumb\w*|overview|barcode|preview|navigation)(?![a-z])", re.IGNORECASE)
 _RGB = (("r", "red"), ("g", "green"), ("b", "blue"))
+_HOW = "name it with --image where slides are taken, or save it as a file of its own"
 
 
 @dataclass(frozen=True)
@@ -29,42 +30,68 @@ class Choice:
     """The image that is meant.
 
     Attributes:
-        series: with its pyramid.
+        image: with its pyramid.
+        of: how many there are in the file.
         ome: the `Image` element that describes it, in OME-TIFF.
         note: what was left out; empty if there is nothing else.
     """
 
-    series: tifffile.TiffPageSeries
+    image: StoredImage
+    of: int
     ome: ElementTree.Element | None
     note: str
 
+    @property
+    def name(self) -> str:
+        """Its own name, or its number where it has none and there are others."""
+        return self.image.name or (f"image {self.image.number}" if self.of > 1 else "")
 
-def choose_image(file: tifffile.TiffFile, path: Path) -> Choice:
-    """The largest image of a file that is no label, macro picture, thumbnail or overview.
+
+def choose_image(file: tifffile.TiffFile, path: Path, wanted: str | None = None) -> Choice:
+    """The largest image of a file that is no label, macro picture, thumbnail or overview; or the one that is wanted.
+
+    Args:
+        file: open.
+        path: of it.
+        wanted: number or name of an image.
 
     Raises:
-        ImageError: several could be meant, or it is a stack.
+        ImageError: several could be meant, there is none as wanted, or it is a stack.
     """
     if file.is_mmstack or file.is_ndtiff:
         raise ImageError(f"{path} is a stack of Micro-Manager, which may be of many files; save the slide as OME-TIFF")
-    found = [series for series in file.series if {"Y", "X"} <= set(series.axes) and _area(series)]
+    found = stored_images(file)
     if not found:
         raise ImageError(f"{path} holds no image")
-    plain = [series for series in found if not _is_aside(series)] or found
-    largest = max(plain, key=_area)
-    rivals = [series for series in plain if _area(series) > RIVAL * _area(largest)]
-    if len(rivals) > 1:
-        raise ImageError(
-            f"{path} holds {len(rivals)} images that could be meant ({_names(rivals, found)}); save the one that is "
-            "meant as a file of its own"
-        )
+    chosen = _largest(found, path) if wanted is None else _named(wanted, found, path)
     note = ""
     if len(found) > 1:
-        others = _names([series for series in found if series is not largest], found)
-        note = f"of its {len(found)} images the largest is read, {_name(largest, found)}; left out: {others}"
-    ome = _ome_image(file, largest, path)
-    _check_one_plane(largest, ome, path)
-    return Choice(largest, ome, note)
+        others = _names([image for image in found if image is not chosen])
+        how = "the largest is read" if wanted is None else "the one that was named is read"
+        note = f"of its {len(found)} images {how}, {chosen}; left out: {others}"
+    ome = _ome_image(file, chosen, path)
+    _check_one_plane(chosen, ome, path)
+    return Choice(chosen, len(found), ome, note)
+
+
+def _largest(found: Sequence[StoredImage], path: Path) -> StoredImage:
+    plain = [image for image in found if not image.is_aside] or found
+    largest = max(plain, key=lambda image: image.area)
+    rivals = [image for image in plain if image.area > RIVAL * largest.area]
+    if len(rivals) > 1:
+        raise ImageError(f"{path} holds {len(rivals)} images that could be meant ({_names(rivals)}); {_HOW}")
+    return largest
+
+
+def _named(wanted: str, found: Sequence[StoredImage], path: Path) -> StoredImage:
+    """By its number, or else by its name, in whatever case."""
+    text = one_line(wanted)
+    fitting = [image for image in found if str(image.number) == text]
+    fitting = fitting or [image for image in found if text and image.name.casefold() == text.casefold()]
+    if len(fitting) != 1:
+        what = f"{len(fitting)} images called '{text}'" if fitting else f"no image '{text}'"
+        raise ImageError(f"{path} holds {what}: there are {_names(fitting or found)}; give the number of one of them")
+    return fitting[0]
 
 
 def channel_names(ome: ElementTree.Element | None) -> list[str]:
@@ -73,8 +100,11 @@ def channel_names(ome: ElementTree.Element | None) -> list[str]:
     return [name.strip().lower() for name in names if name.strip()]
 
 
-def _check_one_plane(series: tifffile.TiffPageSeries, ome: ElementTree.Element | None, path: Path) -> None:
+def _check_one_plane(image: StoredImage, ome: ElementTree.Element | None, path: Path) -> None:
     """One page holds all colours, or three pages one each."""
+    if image.page is not None:
+        return
+    series = image.series
     page, depth = series.keyframe, len(series.pages)
     size = f"{page.imagewidth} × {page.imagelength} pixels"
     three = series.axes == "CYX" and depth == 3 and page.samplesperpixel == 1 and None not in series.pages
@@ -98,15 +128,15 @@ def _check_one_plane(series: tifffile.TiffPageSeries, ome: ElementTree.Element |
             )
 
 
-def _ome_image(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> ElementTree.Element | None:
-    """The element that describes a series: the one that begins at its page, or the only one of its size."""
+def _ome_image(file: tifffile.TiffFile, chosen: StoredImage, path: Path) -> ElementTree.Element | None:
+    """The element that describes an image: the one that begins at its page, or the only one of its size."""
     if not file.ome_metadata:
         return None
     try:
         root = ElementTree.fromstring(file.ome_metadata)
     except ElementTree.ParseError as error:
         raise ImageError(f"{path} describes itself in OME-XML that cannot be read: {error}") from error
-    page = series.keyframe
+    page = chosen.series.keyframe
     fitting = []
     for image in root.iterfind("{*}Image"):
         pixels = image.find("{*}Pixels")
@@ -127,23 +157,6 @@ def _whole(text: str | None, default: int = 1) -> int:
     return default
 
 
-def _is_aside(series: tifffile.TiffPageSeries) -> bool:
-    page = series.keyframe
-    return bool(_ASIDE.search(series.name or "")) or page.is_reduced or page.subfiletype == 9
-
-
-def _area(series: tifffile.TiffPageSeries) -> int:
-    return int(series.keyframe.imagewidth * series.keyframe.imagelength)
-
-
-def _name(series: tifffile.TiffPageSeries, everything: Sequence[tifffile.TiffPageSeries]) -> str:
-    number = next(place for place, other in enumerate(everything, 1) if other is series)
-    name = f" '{series.name}'" if series.name and series.name != "Baseline" else ""
-    return f"image {number}{name} of {series.keyframe.imagewidth} × {series.keyframe.imagelength} pixels"
-
-
-def _names(
-    several: Sequence[tifffile.TiffPageSeries], everything: Sequence[tifffile.TiffPageSeries], most: int = 5
-) -> str:
-    names = [_name(series, everything) for series in several[:most]]
+def _names(several: Sequence[StoredImage], most: int = 5) -> str:
+    names = [str(image) for image in several[:most]]
     return "; ".join(names) + (f" and {len(several) - most} more" if len(several) > most else "")

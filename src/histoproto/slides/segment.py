@@ -103,7 +103,7 @@ def slide_steps(
     model_mpp = options.scale(segmenter.card)
     refuse_if_filled(out)
     started, cpu = time.monotonic(), time.process_time()
-    with open_slide(task.path, task.mpp) as reader:
+    with open_slide(task.path, task.mpp, task.image) as reader:
         mpp = require_mpp(reader, wanted=model_mpp)
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         patch_size = segmenter.card.patch_size
@@ -146,6 +146,7 @@ def slide_steps(
                 "level_0": {"width": reader.width, "height": reader.height, "mpp": mpp, "bounds": reader.origin},
                 "mpp_from": reader.mpp_from,
                 "image": reader.image,
+                "image_told": task.image,
                 "downsample": downsample,
                 **asdict(summary),
                 "tissues": [asdict(tissue) for tissue in segmenter.tissues.tissues],

@@ -15,3 +15,5 @@ class SlideTask:
     """µm/px of its level 0, instead of what the file says."""
     regions: Path | None = None
     """What of it: GeoJSON as QuPath writes it, or a mask image; None: its tissue."""
+    image: str | None = None
+    """Number or name of the image that is meant, of a file of several; None: the largest."""

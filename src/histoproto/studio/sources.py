@@ -22,9 +22,14 @@ def find_sources(sources: Sequence[Path], mpp: float | None = None) -> list[Slid
         mpp: µm/px of what does not say it.
 
     Raises:
-        DataError: see `find_slides`.
+        DataError: see `find_slides`; or a table names one of several images of a file.
     """
-    return find_slides([path for source in sources for path in _expanded(source)], mpp)
+    tasks = find_slides([path for source in sources for path in _expanded(source)], mpp)
+    if chosen := [task for task in tasks if task.image]:
+        raise DataError(
+            f"the studio cannot choose image {chosen[0].image} of {chosen[0].path}; save it as a file of its own"
+        )
+    return tasks
 
 
 def _expanded(source: Path) -> list[Path]:

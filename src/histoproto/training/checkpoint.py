@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from histoproto.errors import RunError
+from histoproto.printable import printable
 
 STATE = "Checkpoints"
 """Under which a checkpoint holds what the callback of that name keeps."""
@@ -33,7 +34,7 @@ def find_checkpoint(newest: Path, former: Path, key: str) -> Path | None:
         raise RunError(f"{reasons}; remove what is damaged to train from the beginning, or use another folder")
     if wrong:
         text = f"note: {reasons}; going on from the one before it"
-        Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
+        Console(stderr=True).print(printable(text), soft_wrap=True, highlight=False, markup=False)
     return usable[0] if usable else None
 
 

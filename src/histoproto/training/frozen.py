@@ -19,6 +19,7 @@ from histoproto.methods.base import Method
 from histoproto.methods.registry import method_class
 from histoproto.model.encoder import Encoder
 from histoproto.model.neck import Neck
+from histoproto.printable import printable
 from histoproto.training.material import Material
 
 
@@ -78,4 +79,4 @@ def _shelf(encoder: Encoder, name: str, size: int, device: torch.device) -> Shel
 
 
 def _tell(line: str) -> None:
-    Console(stderr=True).print(line, soft_wrap=True, highlight=False, markup=False)
+    Console(stderr=True).print(printable(line), soft_wrap=True, highlight=False, markup=False)

@@ -20,6 +20,7 @@ from histoproto.errors import HistoProtoError
 from histoproto.methods.registry import build_method, resolve
 from histoproto.model.looking import scale_warning
 from histoproto.model.saving import CARD_FILE, load_model
+from histoproto.printable import printable
 from histoproto.record import environment, now, peak_memory_mib, processor_seconds, read_record, write_record
 from histoproto.training.begun import CHECKPOINTS, Begun
 from histoproto.training.epochs import count_epochs
@@ -80,7 +81,7 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
     require_freezable(settings)
     material = gather(data, settings)
     if (line := scale_warning(settings.model.encoder, material.mpp)) and rank_zero_only.rank == 0:
-        Console(stderr=True).print(line, soft_wrap=True, highlight=False, markup=False)
+        Console(stderr=True).print(printable(line), soft_wrap=True, highlight=False, markup=False)
     _log.debug(
         "%s: %s patches to train on, %s held out, %s px, %s µm/px",
         data,

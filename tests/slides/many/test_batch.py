@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from filelock import SoftFileLease
 
 from fakes import ColourNetwork, colour_card, tiny_run
@@ -173,3 +174,16 @@ def test_slides_of_versions_without_an_option_are_not_outdated(slides: Path, tmp
     path.write_text(json.dumps(record))
     assert segment_slides(run, tasks, out, device="cpu").outdated == ()
     assert segment_slides(run, tasks, out, SlideOptions(abstain=0.5), device="cpu").outdated == ("a",)
+
+
+def test_images_of_one_file_are_slides_of_their_own(tmp_path: Path) -> None:
+    path, run, out = tmp_path / "a.tif", tiny_run(tmp_path / "run", mpp=0.5), tmp_path / "out"
+    pages = np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3), np.uint8)
+    tifffile.imwrite(path, pages, photometric="rgb", metadata=None)
+    report = segment_slides(run, [SlideTask(path, 0.5, image=number) for number in "12"], out, device="cpu")
+    assert report.names("done") == ["a-1", "a-2"]
+    record = json.loads((out / "a-2" / "record.json").read_text())
+    assert (record["image"], record["image_told"]) == ("image 2", "2")
+    (out / "a-1").rename(out / "a")
+    assert segment_slides(run, [SlideTask(path, 0.5, image="1")], out, device="cpu").outdated == ()
+    assert segment_slides(run, [SlideTask(path, 0.5, image="2")], out, device="cpu").outdated == ("a",)

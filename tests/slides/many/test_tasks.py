@@ -74,7 +74,7 @@ def test_regions_go_by_the_name_of_their_slide(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ("image,mpp\na.svs,1\n", "takes the columns slide, mpp and region; its columns are image, mpp"),
+        ("image,mpp\na.svs,1\n", "takes the columns slide, mpp, region and image; its columns are image, mpp"),
         ("slide,mpp\na.svs,much\n", "line 2: the µm/px is 'much'"),
         ("slide,mpp\na.svs,-1\n", "line 2: the µm/px is '-1'"),
         ("slide,mpp\na.svs,nan\n", "line 2: the µm/px is 'nan'"),
@@ -88,6 +88,21 @@ def test_malformed_tables(tmp_path: Path, table: str, sentence: str) -> None:
     (tmp_path / "list.csv").write_text(table)
     with pytest.raises(DataError, match=sentence):
         find_slides([tmp_path / "list.csv"])
+
+
+def test_images_of_one_file_are_slides_with_regions_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path / "a.tif", tmp_path / "a.geojson", tmp_path / "b.geojson")
+    table = tmp_path / "list.csv"
+    table.write_text("slide,image,region\na.tif,1,a.geojson\na.tif,scan/2,b.geojson\n")
+    named = name_slides(find_slides([table], image="9"))
+    assert [(name, task.image, task.regions and task.regions.name) for name, task in named.items()] == [
+        ("a-1", "1", "a.geojson"),
+        ("a-scan_2", "scan/2", "b.geojson"),
+    ]
+    assert find_slides([tmp_path / "a.tif"], image="9")[0].image == "9"
+    table.write_text("slide,image\na.tif,1\na.tif,2\n")
+    with pytest.raises(DataError, match=r"a\.tif is several slides, one per image"):
+        find_slides([table], regions=tmp_path)
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

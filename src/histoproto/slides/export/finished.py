@@ -30,6 +30,7 @@ class SlideRecord(BaseModel):
 
     slide: str
     regions: str | None = None
+    image_told: str | None = None
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     windows: Annotated[int, Field(ge=0)]
     tissues: list[_Tissue]

@@ -144,6 +144,7 @@ def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: Mod
     wanted = {
         "slide": str(task.path.absolute()),
         "regions": task.regions and str(task.regions.absolute()),
+        "image_told": task.image,
         "settings": settings,
         "training_data": card.training_data,
     }

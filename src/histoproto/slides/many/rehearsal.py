@@ -90,7 +90,7 @@ def seconds_per_window(segmenter: Segmenter, options: SlideOptions | None = None
 def _rehearse(
     segmenter: Segmenter, name: str, task: SlideTask, out: Path, options: SlideOptions, model_mpp: float
 ) -> Rehearsed:
-    with open_slide(task.path, task.mpp) as reader:
+    with open_slide(task.path, task.mpp, task.image) as reader:
         mpp = require_mpp(reader, wanted=model_mpp)
         downsample = 1.0 if abs(model_mpp / mpp - 1) < SAME_SCALE else model_mpp / mpp
         patch_size = segmenter.card.patch_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,26 +28,32 @@ LONGEST = 200
 
 
 def find_slides(
-    sources: Sequence[Path], mpp: float | None = None, regions: Path | None = None, left_out: LeftOut | None = None
+    sources: Sequence[Path],
+    mpp: float | None = None,
+    regions: Path | None = None,
+    left_out: LeftOut | None = None,
+    image: str | None = None,
 ) -> list[SlideTask]:
     """The slides that files, folders, patterns (`slides/*.svs`, `**` for any depth) and CSV tables name, each once.
 
-    A table has the column `slide` and may have `mpp` (µm/px) and `region` (a file); its paths are relative to it.
+    A table has the column `slide` and may have `mpp` (µm/px), `region` (a file) and `image` (see `open_slide`); its
+    paths are relative to it. Images of one file are slides of their own.
 
     Args:
         sources: what the user named.
         mpp: µm/px of the slides for which no table says it.
         regions: a file with the regions of the only slide, or a folder with one of each slide's name.
         left_out: is told what was found and not taken.
+        image: of the files for which no table says it.
 
     Raises:
         DataError: something does not exist, there are no slides, a table is malformed, or a slide has no regions.
     """
     left_out = LeftOut() if left_out is None else left_out
-    found: dict[Path, SlideTask] = {}
+    found: dict[tuple[str, str | None], SlideTask] = {}
     for named in (task for source in sources for task in _named_by(source, left_out)):
-        task = named if named.mpp is not None else replace(named, mpp=mpp)
-        first = found.setdefault(Path(os.path.realpath(task.path)), task)  # `resolve` fails on a loop of links
+        task = replace(named, mpp=mpp if named.mpp is None else named.mpp, image=named.image or image)
+        first = found.setdefault((os.path.realpath(task.path), task.image), task)  # `resolve` fails on a loop of links
         if first.path.absolute() != task.path.absolute():
             left_out.tell([task.path], f"it is the same file as {first.path}")
         elif (first.mpp, first.regions) != (task.mpp, task.regions):
@@ -56,6 +63,9 @@ def find_slides(
         raise DataError(f"there are no slides in {', '.join(map(str, sources)) or 'an empty list'}{why}")
     tasks = list(found.values())
     if regions is not None:
+        files = Counter(file for file, _ in found)
+        if twice := [task for (file, _), task in found.items() if files[file] > 1 and not task.regions]:
+            raise DataError(f"{twice[0].path} is several slides, one per image: a table names the regions of each")
         tasks = [
             task if task.regions else replace(task, regions=_regions_of(task, regions, len(tasks))) for task in tasks
         ]
@@ -76,11 +86,13 @@ def name_slides(tasks: Sequence[SlideTask]) -> dict[str, SlideTask]:
     >>> slides = [SlideTask(Path(path)) for path in ("a/x.svs", "b/x.svs", "b/y.svs", "b/y.ndpi", "z.ome.tif")]
     >>> list(name_slides(slides))
     ['a-x', 'b-x', 'y.svs', 'y.ndpi', 'z']
+    >>> list(name_slides([SlideTask(Path("x.tif"), image=image) for image in ("1", "Scan 2")]))
+    ['x-1', 'x-Scan_2']
     """
-    owners = Counter(name for task in tasks for name in {name.casefold() for name in _names(task.path)})
+    owners = Counter(name for task in tasks for name in {name.casefold() for name in _names(task)})
     named = {}
     for task in tasks:
-        name = next((name for name in _names(task.path) if owners[name.casefold()] == 1), None)
+        name = next((name for name in _names(task) if owners[name.casefold()] == 1), None)
         if name is None:
             raise DataError(f"{task.path} and another slide would be written under one name; give each its own --out")
         if len(name.encode()) > LONGEST:
@@ -106,12 +118,16 @@ def find_beside(folder: Path, stem: str, endings: Sequence[str]) -> Path | None:
     return next((path for ending in endings if (path := folder / (stem + ending)).is_file()), None)
 
 
-def _names(path: Path) -> Iterator[str]:
+def _names(task: SlideTask) -> Iterator[str]:
     """What a slide may be called, the shortest first."""
-    stem, parts = slide_stem(path), ("root", *path.absolute().parts[1:-1])
-    yield from (stem, path.name)
+    stem, parts = slide_stem(task.path), ("root", *task.path.absolute().parts[1:-1])
+    names = [stem, task.path.name]
+    if task.image:
+        image = re.sub(r"[^\w.-]", "_", task.image)
+        names += [f"{name}-{image}" for name in names]
+    yield from names
     for depth in range(1, len(parts) + 1):
-        yield from ("-".join((*parts[-depth:], name)) for name in (stem, path.name))
+        yield from ("-".join((*parts[-depth:], name)) for name in names)
 
 
 def _named_by(source: Path, left_out: LeftOut) -> list[SlideTask]:
@@ -159,9 +175,11 @@ def _series(path: Path) -> str | None:
 
 def _in_table(table: Path) -> Iterator[SlideTask]:
     found = read_table(table)
-    unknown = [name for name in found.header if name not in ("slide", "mpp", "region")]
+    unknown = [name for name in found.header if name not in ("slide", "mpp", "region", "image")]
     if "slide" not in found.header or unknown:
-        raise DataError(f"{table} takes the columns slide, mpp and region; its columns are {', '.join(found.header)}")
+        raise DataError(
+            f"{table} takes the columns slide, mpp, region and image; its columns are {', '.join(found.header)}"
+        )
     for line, row in zip(found.lines, found.rows, strict=True):
         text, region = row.get("mpp", ""), row.get("region", "")
         try:
@@ -172,7 +190,8 @@ def _in_table(table: Path) -> Iterator[SlideTask]:
             raise DataError(f"{table}, line {line}: the µm/px is {text!r}, expected a number above 0, or nothing")
         if not row["slide"]:
             raise DataError(f"{table}, line {line}: the slide is missing")
-        yield SlideTask(table.parent / row["slide"], mpp, table.parent / region if region else None)
+        region_file = table.parent / region if region else None
+        yield SlideTask(table.parent / row["slide"], mpp, region_file, row.get("image") or None)
 
 
 def _regions_of(task: SlideTask, regions: Path, slides: int) -> Path:

@@ -25,6 +25,7 @@ from histoproto.slides.regions.drawn import smaller_on_top
 from histoproto.slides.regions.geojson import Annotations, Region, read_annotations
 from histoproto.slides.regions.placing import check_places
 from histoproto.slides.regions.polygons import paint_polygons
+from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
 
 ENDINGS = (".geojson", ".geojson.gz", ".json")
@@ -114,6 +115,7 @@ def find_annotated(
     annotations: Path | None = None,
     classes: TissueSet | None = None,
     slide_mpp: float | None = None,
+    image: str | None = None,
 ) -> AnnotatedSlides:
     """Slides and the annotations that go with them by name, `SLIDE.geojson` (or `.geojson.gz`), as QuPath exports them.
 
@@ -124,13 +126,14 @@ def find_annotated(
         classes: the tissues; a class that is derived from one of them counts as it. None: all classes found, in the
             order of the alphabet, but for those that QuPath ignores (their names end in `*`).
         slide_mpp: µm/px of slides that do not say.
+        image: number or name of the image that is meant, where a TIFF file holds several.
 
     Raises:
         DataError: no slides, no annotations, no classes in them, two slides of one name, or a broken file.
     """
     left_out = LeftOut()
-    tasks = {task.path: task for task in find_slides([slides], slide_mpp, left_out=left_out)}
-    stems = Counter(map(slide_stem, tasks))
+    found_slides = find_slides([slides], slide_mpp, left_out=left_out, image=image)
+    stems, tasks = Counter(slide_stem(task.path) for task in found_slides), {task.path: task for task in found_slides}
     if double := [stem for stem, count in stems.items() if count > 1]:
         raise DataError(f"{slides} has more than one slide named {double[0]!r}; names must differ")
     drawn = {path: find_beside(annotations or path.parent, slide_stem(path), ENDINGS) for path in tasks}
@@ -162,8 +165,7 @@ def find_annotated(
         if index is not None and index < len(tissues) and name != tissues.names[index]:
             notes.append(f"the class {name} is taken for {tissues.names[index]}")
     openers: dict[str, RegionOpener] = {
-        slide_stem(path): partial(_open, path, tasks[path].mpp, file, meaning, len(tissues), mpp)
-        for path, file in pairs.items()
+        slide_stem(path): partial(_open, tasks[path], file, meaning, len(tissues), mpp) for path, file in pairs.items()
     }
     return AnnotatedSlides(
         tissues,
@@ -193,8 +195,7 @@ def _annotations(file: Path, changed: int) -> Annotations:
 
 @contextmanager
 def _open(
-    path: Path,
-    slide_mpp: float | None,
+    task: SlideTask,
     annotations: Path,
     meaning: dict[str | None, int | None],
     tissues: int,
@@ -202,7 +203,7 @@ def _open(
 ) -> Iterator[AnnotatedSlide]:
     content = _annotations(annotations, annotations.stat().st_mtime_ns)
     drawn = [region for region in content.regions if meaning.get(region.classification) is not None]
-    with open_slide(path, slide_mpp) as reader:
+    with open_slide(task.path, task.mpp, task.image) as reader:
         slide_mpp = require_mpp(reader, "--region-mpp", wanted=mpp)
         notes = check_places(drawn, reader.width, reader.height, slide_mpp, annotations) if drawn else []
         drawn = [drawn[index] for index in smaller_on_top([region.geometry for region in drawn])]

@@ -87,7 +87,7 @@ def cut_tiles(
     with staged_folder(out) as part:
         rows: list[list[str]] = []
         for name, task in name_slides(tasks).items():
-            with open_slide(task.path, task.mpp) as reader:
+            with open_slide(task.path, task.mpp, task.image) as reader:
                 mpp = require_mpp(reader, "--slide-mpp", wanted=settings.mpp)
                 downsample = settings.mpp / mpp
                 places = tile_places(reader, mpp, settings, task.regions)

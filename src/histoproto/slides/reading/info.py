@@ -34,19 +34,22 @@ class SlideInfo:
     notes: tuple[str, ...]
 
 
-def describe_slide(path: Path, mpp: float | None = None, thumbnail: Path | None = None) -> SlideInfo:
+def describe_slide(
+    path: Path, mpp: float | None = None, thumbnail: Path | None = None, image: str | None = None
+) -> SlideInfo:
     """Open a slide, decode a piece of it, and say what it is.
 
     Args:
         path: of the slide.
         mpp: its µm/px, instead of what the file says.
         thumbnail: where a PNG of the whole slide goes, its longer side at most 1024 pixels.
+        image: see `open_slide`.
 
     Raises:
         OutputError: the thumbnail cannot be written.
     """
     try:
-        with open_slide(path, mpp) as reader:
+        with open_slide(path, mpp, image) as reader:
             facts, notes, problem = _facts(reader), tuple(reader.notes), ""
             try:
                 side = min(256, reader.width, reader.height)

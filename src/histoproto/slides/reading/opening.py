@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from histoproto.data.tiff import MAGIC
@@ -19,16 +20,17 @@ from histoproto.slides.reading.tiff import TiffSlide
 _log = logging.getLogger(__name__)
 
 
-def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
+def open_slide(path: Path, mpp: float | None = None, image: str | None = None) -> SlideReader:
     """Open a slide with the first reader that takes it: OpenSlide, tifffile, pydicom or Pillow.
 
     Args:
         path: the file; for formats of many files (MRXS, DICOM) the one to start from.
         mpp: µm/px of level 0, instead of what the file says.
+        image: number or name of the image that is meant, where a TIFF file holds several.
 
     Raises:
         DataError: an impossible µm/px.
-        ImageError: no such file, or none of the readers can open it.
+        ImageError: no such file, none of the readers can open it, or it has no such image.
     """
     settle_mpp(path, None, mpp, [])  # an impossible one is answered before anything is opened
     try:
@@ -43,7 +45,7 @@ def open_slide(path: Path, mpp: float | None = None) -> SlideReader:
     if not head:
         raise ImageError(f"{path} is empty (0 bytes); expected a slide")
     failed: list[str] = []
-    for opener in _openers(path, head):
+    for opener in _openers(path, head, image):
         try:
             reader = opener(path)
         except HistoProtoError:  # it is what it seems to be, and the next reader may read it wrongly without a word
@@ -86,9 +88,15 @@ def require_mpp(reader: SlideReader, option: str = "--mpp", wanted: float | None
     return reader.mpp
 
 
-def _openers(path: Path, head: bytes) -> list[Callable[[Path], SlideReader]]:
+def _openers(path: Path, head: bytes, image: str | None) -> list[Callable[[Path], SlideReader]]:
     """Readers worth a try, the best first."""
     maker = vendor(path)
+    if image is not None:  # the number of an image is that of tifffile alone
+        if head[:4] not in MAGIC or (maker and maker != "generic-tiff"):
+            raise ImageError(
+                f"{path} ({maker or 'no TIFF'}) has one image that can be meant; --image is for TIFF of several"
+            )
+        return [partial(TiffSlide, wanted=image)]
     openers: list[Callable[[Path], SlideReader]] = [OpenSlideSlide] if maker and maker != "generic-tiff" else []
     if head[:4] in MAGIC:  # in plain tiled TIFF, OpenSlide does not see what OME adds, and takes five times as long
         openers.append(TiffSlide)

@@ -19,9 +19,9 @@ class TiffSlide(SlideReader):
         tifffile.TiffFileError: the file is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: str | None = None) -> None:
         self.path = path
-        self._image = image = TiffImage(path)
+        self._image = image = TiffImage(path, wanted)
         self._cache = TileCache()
         try:
             if image.orientation != 1:
@@ -42,7 +42,7 @@ class TiffSlide(SlideReader):
             self.stated = stated_scale(image)
             self.profile = 34675 in image.page.tags
             self.format = "OME-TIFF" if image.file.is_ome else "ImageJ TIFF" if image.file.is_imagej else "TIFF"
-            self.image = image.choice.series.name or ""
+            self.image = image.choice.name
         except BaseException:
             image.close()
             raise
