@@ -64,7 +64,8 @@ def test_colours_are_those_of_the_jpeg(photometric: str, picture: Pixels, tmp_pa
     [
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, "is the label picture of a slide"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "OVERVIEW", "NONE"]}, "is the overview picture of a slide"),
-        ({"ConcatenationUID": "1.2.3"}, "one of several files"),
+        ({"ConcatenationUID": "1.2.3", "InConcatenationTotalNumber": 3}, "in 3 files .*, of which 1 are there: a.dcm"),
+        ({"ConcatenationUID": "1.2.3", "InConcatenationNumber": 2}, "in 1 files .*, of which 1 are there: a.dcm"),
         ({"InConcatenationTotalNumber": 3}, "one of several files"),
         ({"TotalPixelMatrixFocalPlanes": 5}, "5 focal planes"),
         ({"NumberOfOpticalPaths": 3}, "3 optical paths"),

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from histoproto.data.images import natural_key
 from histoproto.documents.names import check_text
@@ -19,6 +15,7 @@ from histoproto.documents.ranges import MPP
 from histoproto.documents.tables import read_table
 from histoproto.errors import DataError
 from histoproto.slides.many.folders import PICTURES, SLIDES, LeftOut, below, is_slide, slides_in, without_others
+from histoproto.slides.reading.dicom_file import aside, series_of
 from histoproto.slides.task import SlideTask
 
 REGIONS = (".geojson", ".geojson.gz", ".json", ".png", ".tif", ".tiff")
@@ -61,7 +58,7 @@ def find_slides(
     if not found:
         why = f"; {'; '.join(left_out.notes)}" if left_out.notes else ""
         raise DataError(f"there are no slides in {', '.join(map(str, sources)) or 'an empty list'}{why}")
-    tasks = list(found.values())
+    tasks = _one_per_series(list(found.values()), left_out)
     if regions is not None:
         files = Counter(file for file, _ in found)
         if twice := [task for (file, _), task in found.items() if files[file] > 1 and not task.regions]:
@@ -155,22 +152,29 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def _sorted(paths: Iterable[Path]) -> list[Path]:
-    """Files in natural order; of the files of a DICOM series, which are the levels of one slide, the largest."""
-    slides: dict[str, Path] = {}
-    for path in sorted(filter(Path.is_file, paths), key=lambda path: path.stat().st_size):
-        slides[_series(path) or str(path)] = path
-    return sorted(slides.values(), key=lambda path: (path.parent, natural_key(path.name)))
+    return sorted(filter(Path.is_file, paths), key=lambda path: (path.parent, natural_key(path.name)))
+
+
+def _one_per_series(tasks: Sequence[SlideTask], left_out: LeftOut) -> list[SlideTask]:
+    """Of the files of a DICOM series, levels and parts of one slide, the largest, whose reader finds the rest."""
+    files: dict[str, list[SlideTask]] = {}
+    for task in tasks:
+        files.setdefault(_series(task.path) or str(task), []).append(task)
+    slides = [same[0] if len(same) == 1 else max(same, key=_weight) for same in files.values()]
+    others = [task.path for task in tasks if task not in slides]
+    left_out.tell(others, "levels, parts or labels of slides that other files of their series stand for", slides=False)
+    return slides
+
+
+def _weight(task: SlideTask) -> tuple[bool, int]:
+    return not aside(task.path), task.path.stat().st_size
 
 
 def _series(path: Path) -> str | None:
-    if path.suffix.lower() in SLIDES - {".dcm"} | PICTURES:
+    if path.suffix.lower() in SLIDES - {".dcm"} | PICTURES or not path.is_file():
         return None
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of harmless breaches of the standard
-            uid = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).get("SeriesInstanceUID")
-    except (OSError, InvalidDicomError):  # whoever reads the slide will say so
-        return None
-    return uid and f"{path.parent}/{uid}"
+    series = series_of(path)
+    return series and f"{path.parent}/{series}"
 
 
 def _in_table(table: Path) -> Iterator[SlideTask]:
