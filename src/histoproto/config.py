@@ -151,7 +151,8 @@ class TrainingSettings(_Group):
     """Who draws the curves beside history.csv: a folder of the run; or `wandb`, `mlflow`, whose packages are extras and
     which send losses and scores to wherever they are set up for."""
     checkpoint_every: Count = 500
-    """Steps between two checkpoints for resuming (one is also written after each epoch)."""
+    """Steps between two checkpoints for resuming; one is also written after each validation, which comes after each
+    epoch, but at most twenty times."""
 
 
 class InferenceSettings(_Group):

@@ -21,6 +21,7 @@ from histoproto.data.images import write_mask
 from histoproto.data.layouts import open_data
 from histoproto.data.masks import read_mask
 from histoproto.data.mosaic import MixedDataset
+from histoproto.documents.tables import read_table
 from histoproto.errors import SettingError
 from histoproto.features.dataset import FeatureDataset
 from histoproto.features.filling import fill
@@ -104,6 +105,12 @@ def test_features_give_the_losses_that_images_give(data: Path, tmp_path: Path) -
     for scale in maps:
         torch.testing.assert_close(scale.mean(dim=(0, 2, 3)), torch.zeros(scale.shape[1]), atol=2e-2, rtol=0)
         assert ((scale.std(dim=(0, 2, 3)) - 1).abs() < 2e-2).float().mean() > 0.95
+
+
+def test_many_short_epochs_are_validated_twenty_times_at_most(data: Path, tmp_path: Path) -> None:
+    short = settings_of("cam", "training.batch_size=16", "training.epochs=41")  # of one step each
+    rows = read_table(train(data, tmp_path / "run", short) / "history.csv").rows
+    assert [row["step"] for row in rows if row["val_map"]] == [str(step) for step in range(3, 42, 3)]
 
 
 def test_a_mask_is_turned_as_its_view_is(data: Path, tmp_path: Path) -> None:

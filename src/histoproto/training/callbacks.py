@@ -60,12 +60,12 @@ class Checkpoints(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Every `every` steps, except where validation comes next: a checkpoint then follows that."""
-        validated = self.criterion is not None and trainer.global_step % module.steps_per_epoch == 0
+        validated = self.criterion is not None and trainer.global_step % module.validate_every == 0
         if trainer.global_step % self.every == 0 and not validated:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Keep the weights if they are the best, and write a checkpoint at the end of each epoch."""
+        """Keep the weights if they are the best, and write a checkpoint."""
         if self.criterion is None:
             return
         score = float(trainer.callback_metrics[self.criterion])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from pathlib import Path
@@ -29,6 +30,10 @@ from histoproto.training.material import Material
 from histoproto.training.module import TrainingModule
 from histoproto.training.saving import make_card
 from histoproto.training.teacher_maps import write_teacher_maps
+
+MOST_VALIDATIONS = 20
+"""Of a training. One comes after each epoch, but where patches are few there are more epochs than that, of a step or
+two each, and validating and writing checkpoints would take longer than learning."""
 
 
 def fit(
@@ -68,6 +73,7 @@ def fit(
     checkpoints = Checkpoints(folder, training.checkpoint_every, criterion, begun.key)
     logger = make_logger(training.logger, out)
     interval = max(1, plan.steps // 200)
+    validate_every = plan.steps_per_epoch * math.ceil(epochs / MOST_VALIDATIONS)
     try:
         trainer = lightning.Trainer(
             accelerator=training.accelerator,
@@ -75,7 +81,7 @@ def fit(
             num_nodes=training.nodes,
             precision=precision,
             max_epochs=1,  # one pass over a sampler that holds all epochs: resuming is then exact at any step
-            val_check_interval=plan.steps_per_epoch,
+            val_check_interval=validate_every,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             enable_checkpointing=False,
@@ -109,7 +115,7 @@ def fit(
             )
         material.training.teacher_maps = path
     groups = [patch.group for patch in material.held_out.patches] if material.held_out else []
-    module = TrainingModule(method, plan.steps, plan.steps_per_epoch, groups)
+    module = TrainingModule(method, plan.steps, validate_every, groups)
     sampler = sampler_of(trainer.global_rank, trainer.world_size)
     loader = ResumableLoader(material.training, sampler, lambda: trainer.global_step, workers)
     held = DataLoader(material.held_out, batch_size=64, num_workers=workers) if material.held_out else None

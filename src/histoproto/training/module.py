@@ -28,15 +28,15 @@ class TrainingModule(lightning.LightningModule):
     Args:
         method: network and losses.
         total_steps: optimiser steps of the whole training.
-        steps_per_epoch: of which an epoch takes these.
+        validate_every: steps from one validation to the next.
         held_out_groups: region or slide of each held-out patch, in the order of the validation loader.
     """
 
-    def __init__(self, method: Method, total_steps: int, steps_per_epoch: int, held_out_groups: Sequence[str]):
+    def __init__(self, method: Method, total_steps: int, validate_every: int, held_out_groups: Sequence[str]):
         super().__init__()
         self.method = method.to(memory_format=torch.channels_last)
         self.strict_loading = False  # frozen teachers are not part of a checkpoint
-        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+        self.total_steps, self.validate_every = total_steps, validate_every
         training = method.settings.training
         part = training.second_stage_averaging if training.second_stage else training.averaging
         self.averaged_from = (1 - part) * total_steps
