@@ -21,6 +21,7 @@ def known_of(count: int = 200, groups: int = 4, slides: int = 2, labels: int = 0
         Space(embeddings),
         rng.integers(slides, size=count),
         np.arange(count) % 5 == 4,
+        np.zeros(count, np.bool_),
         np.arange(count) < labels,
         ticks,
         None,

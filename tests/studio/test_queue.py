@@ -85,3 +85,18 @@ def test_every_tenth_tile_is_a_second_reading_of_what_one_other_person_said() ->
     assert second_reading(said, "AB", 0.25, set()) is None  # 29 of their own: it is not time
     assert second_reading(said, "AB", 1 / 30, set()) == 50
     assert second_reading({"AB": said["AB"]}, "AB", 1 / 30, set()) is None
+
+
+def test_poor_tiles_come_last_but_are_no_less_random() -> None:
+    known = known_of(count=40)
+    poor = np.arange(40) % 4 == 1  # a whole group
+    found = suggest(replace(known, poor=poor), 40)
+    order = [one.tile for one in found]
+    assert sorted(order) == list(range(40))
+    chosen = [one.tile for one in found if one.kind != "check"]
+    assert not poor[chosen[: int((~poor & ~known.checks).sum())]].any()
+    assert [one.tile for one in found if one.kind == "check"][:3] == [
+        one.tile for one in suggest(known, 40) if one.kind == "check"
+    ][:3]
+    assert "of the tissue" in found[-1].reason or found[-1].kind == "check"
+    assert suggest(replace(known, poor=np.ones(40, np.bool_)), 3)

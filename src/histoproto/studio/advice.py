@@ -50,7 +50,7 @@ def seek(known: Known, wanted: Sequence[str], unwanted: Sequence[str], count: in
     Before there is a model, those least like what is labelled. None of the random share: looking for it would make it
     less random.
     """
-    open_ = np.flatnonzero(~known.checks & ~known.done)
+    open_ = np.flatnonzero(~known.checks & ~known.done & ~known.poor)
     if known.chances is None:
         score = -known.space.nearest(known.done)[open_]
     else:

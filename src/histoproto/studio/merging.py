@@ -62,7 +62,8 @@ def merge_projects(one: Path, other: Path, out: Path) -> Merged:
         for project in (first, second):
             tiles = project.store.tiles()
             own, vectors = project.store.embeddings()
-            merged.store.embed([number[_place(tiles[int(tile)])] for tile in own], vectors.astype(np.float16))
+            looks = {number[_place(tiles[tile])]: look for tile, look in project.store.looks().items()}
+            merged.store.embed([number[_place(tiles[int(tile)])] for tile in own], vectors.astype(np.float16), looks)
         return Merged(len(merged.store.labels()), len(events), _conflicts(first, second))
     finally:
         for project in (first, second, merged):

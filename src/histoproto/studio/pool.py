@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from histoproto.studio.looks import Look, poor_looks
 from histoproto.studio.project import Project
 from histoproto.studio.queue import Known
 from histoproto.studio.records import Label, Tile
@@ -37,7 +38,7 @@ class Pool:
         self._vectors = np.empty((0, 0), np.float16)
         self._space = Space(self._vectors)
         self._slides, self._slide_names = np.empty(0, np.int64), [""]
-        self._checks = np.empty(0, np.bool_)
+        self._checks, self._poor = np.empty(0, np.bool_), np.empty(0, np.bool_)
         self._chances: tuple[int, NDArray[np.float32]] | None = None
         self._lock = threading.RLock()
 
@@ -61,7 +62,8 @@ class Pool:
                     if label.verdict == "label":
                         ticks[place] = [name in label.ticks for name in names]
             chances = self._chances_of(round, guesses, len(names)) if round and self.tiles else None
-            return Known(self._space, self._slides, self._checks, done, ticks, chances, names, self._slide_names)
+            slides, checks, poor = self._slides, self._checks, self._poor
+            return Known(self._space, slides, checks, poor, done, ticks, chances, names, self._slide_names)
 
     def _refresh(self) -> None:
         numbers, vectors = self.project.store.embeddings(after=len(self.tiles))
@@ -79,6 +81,8 @@ class Pool:
         self._slides = np.array([index.get(tile.slide, len(names) - 1) for tile in self.tiles], np.int64)
         self._slide_names = names
         self._checks = np.array([tile.checks for tile in self.tiles], np.bool_)
+        looks = {tile: Look(*look) for tile, look in self.project.store.looks().items()}
+        self._poor = poor_looks(self.tiles, looks)
 
     def _chances_of(self, round: int, guesses: Guesses, tissues: int) -> NDArray[np.float32]:
         """N×C; even where a tile was not guessed."""

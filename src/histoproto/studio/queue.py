@@ -41,6 +41,7 @@ class Known:
         space: of their embeddings.
         slides: N, the number of the slide of each.
         checks: N, whether the tile belongs to the random share.
+        poor: N, whether it is mostly glass, drawn on with a pen, or blurred: such tiles are asked for last.
         done: N, whether something was said of it or somebody has it in hand.
         ticks: N×C, 1 for each tissue that was ticked, 0 for each that was not, −1 where the tile has no label.
         chances: N×C, of each tissue as the last model sees it, or None before there is one.
@@ -51,6 +52,7 @@ class Known:
     space: Space
     slides: NDArray[np.int64]
     checks: NDArray[np.bool_]
+    poor: NDArray[np.bool_]
     done: NDArray[np.bool_]
     ticks: NDArray[np.int8]
     chances: NDArray[np.float32] | None
@@ -78,11 +80,14 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
         chosen = None
         if (asked + number) % CHECK_EVERY == CHECK_EVERY - 1:
             chosen = _check(known, done, seed)
-        if chosen is None and (~known.checks & ~done).any():
+        aside = known.checks | known.poor
+        if (aside | done).all():  # nothing else is left
+            aside = known.checks
+        if chosen is None and not (aside | done).all():
             if known.chances is not None and _enough(known):
-                chosen = _doubtful(known, known.chances, done, nearest)
+                chosen = _doubtful(known, known.chances, aside | done, done, nearest)
             else:
-                chosen = _typical(known, known.space.clusters(known.checks, seed), done, nearest)
+                chosen = _typical(known, known.space.clusters(aside, seed), done, nearest)
         chosen = chosen or _check(known, done, seed)
         if chosen is None:
             break
@@ -120,10 +125,14 @@ def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | Non
 
 
 def _doubtful(
-    known: Known, chances: NDArray[np.float32], done: NDArray[np.bool_], nearest: NDArray[np.float32]
+    known: Known,
+    chances: NDArray[np.float32],
+    closed: NDArray[np.bool_],
+    done: NDArray[np.bool_],
+    nearest: NDArray[np.float32],
 ) -> Suggestion:
     """The tile about which the model is most in doubt and that is least like what was labelled."""
-    open_ = np.flatnonzero(~known.checks & ~done)
+    open_ = np.flatnonzero(~closed)
     doubt = 1 - 2 * np.abs(chances[open_] - 0.5)
     far = 1 - nearest[open_]
     novelty = far / max(float(far.max()), 1e-6)
@@ -156,7 +165,7 @@ def _enough(known: Known) -> bool:
 def _typical(known: Known, clusters: Clusters, done: NDArray[np.bool_], nearest: NDArray[np.float32]) -> Suggestion:
     """The middle of the cluster that is largest and least like what was labelled, on the slide with fewest labels."""
     cluster, distance = clusters.of_tile, clusters.distance
-    open_ = np.flatnonzero(~known.checks & ~done)
+    open_ = np.flatnonzero((cluster >= 0) & ~done)
     order = open_[np.argsort(distance[open_], kind="stable")]
     _, first = np.unique(cluster[order], return_index=True)
     middles = order[first]  # one open tile of each cluster, the nearest to its middle

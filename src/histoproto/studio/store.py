@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,11 +112,21 @@ class Store:
             raise SettingError(f"there is no tile {number} in this project")
         return tile_of(rows[0])
 
-    def embed(self, tiles: Sequence[int], vectors: NDArray[np.float16]) -> None:
-        """Keep the embeddings of tiles, N×D."""
+    def embed(
+        self, tiles: Sequence[int], vectors: NDArray[np.float16], looks: Mapping[int, Sequence[float]] | None = None
+    ) -> None:
+        """Keep the embeddings of tiles, N×D, and how they look: share of tissue, of ink, and sharpness, by tile."""
         rows = [(tile, vector.tobytes()) for tile, vector in zip(tiles, vectors.astype(np.float16), strict=True)]
         with self._writing() as database:
             database.executemany("INSERT INTO embeddings (tile, vector) VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+            database.executemany(
+                "INSERT INTO looks VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [(tile, *look) for tile, look in (looks or {}).items()],
+            )
+
+    def looks(self) -> dict[int, tuple[float, float, float]]:
+        """How tiles look, by tile, as `embed` was told."""
+        return {row["tile"]: tuple(row)[1:] for row in self._rows("SELECT * FROM looks")}
 
     def embeddings(self, after: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         """The tiles that have an embedding, in the order they got it from the `after`-th on, N, and these, N×D."""

@@ -74,6 +74,7 @@ class Embedder:
 
             from histoproto.inference.patches import as_batch
             from histoproto.studio.features import stored_encoder
+            from histoproto.studio.looks import look_at
 
             encoder = stored_encoder(self.project)
             for start in range(0, len(open_), BATCH):
@@ -83,7 +84,8 @@ class Embedder:
                 pixels = np.stack([self.project.read_tile(tile) for tile in batch])
                 with torch.inference_mode():
                     vectors = encoder(as_batch(pixels, torch.device("cpu")))[-1].mean(dim=(2, 3)).half().numpy()
-                self.project.store.embed([tile.id for tile in batch], vectors)
+                looks = {tile.id: look_at(own) for tile, own in zip(batch, pixels, strict=True)}
+                self.project.store.embed([tile.id for tile in batch], vectors, looks)
                 self.done += len(batch)
         except HistoProtoError as error:
             self.problem = sentence(error)
