@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ def learn(project: Project, told: Told = lambda *_: None) -> int:
     (chances of all tiles that are known well enough) and `score.json`.
 
     Raises:
-        DataError: there are too few labels, or a tissue that is in none or all of them.
+        DataError: there are too few labels, or each tissue is in none or all of them.
         HistoProtoError: see `train`.
     """
     number = next_round(project)
@@ -69,17 +69,20 @@ def learn(project: Project, told: Told = lambda *_: None) -> int:
     with kept_with(project):
         run = train(folder / "data", folder / "run", _settings(project, len(usable)))
     carry_over(project, run)
-    finish_round(project, number, len(usable), told)
+    finish_round(project, number, len(usable), untaught(project, [label.ticks for label in usable]), told)
     return number
 
 
-def finish_round(project: Project, number: int, labels: int, told: Told = lambda *_: None) -> None:
+def finish_round(
+    project: Project, number: int, labels: int, untaught: tuple[str, ...], told: Told = lambda *_: None
+) -> None:
     """Guess what is in the tiles with the model of a round, and measure it: with that the round is there.
 
     Args:
         project: which.
         number: of the round; `run/` in its folder is the model.
         labels: it was trained on.
+        untaught: tissues that these cannot teach.
         told: see `Told`.
     """
     folder = round_folder(project, number)
@@ -91,7 +94,7 @@ def finish_round(project: Project, number: int, labels: int, told: Told = lambda
     segmenter = Segmenter(with_features(project, network, card.model.encoder), card, "cpu")
     chances = guess(project, segmenter, wanted, told)
     ids = np.array([tile.id for tile in wanted], np.int64)
-    score = _score(project, ids, chances, segmenter.card.thresholds, labels)
+    score = replace(_score(project, ids, chances, segmenter.card.thresholds, labels), untaught=untaught)
     with replace_atomically(folder / "score.json") as temporary:
         temporary.write_text(json.dumps(asdict(score)) + "\n", encoding="utf-8")
     with replace_atomically(folder / "guesses.npz") as temporary, temporary.open("wb") as file:
@@ -101,14 +104,22 @@ def finish_round(project: Project, number: int, labels: int, told: Told = lambda
 def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:
     if len(ticks) < LEAST_LABELS:
         raise DataError(f"{len(ticks)} tiles are labelled that may be trained on; label at least {LEAST_LABELS}")
-    for tissue in project.tissues.names:
-        count = sum(tissue in row for row in ticks)
-        if count in (0, len(ticks)):
-            where = "none" if count == 0 else "every one"
-            raise DataError(
-                f"{tissue} is in {where} of the {len(ticks)} labelled tiles; a tissue is learnt from tiles that have "
-                "it and tiles that do not"
-            )
+    names = project.tissues.names
+    if len(untaught(project, ticks)) == len(names):
+        raise DataError(
+            f"all {len(ticks)} labels say the same ({', '.join(ticks[0]) or 'none of the tissues'}); a tissue is learnt "
+            f"from tiles that have it and tiles that do not: label a tile {_contrast(names, ticks[0])}"
+        )
+
+
+def _contrast(names: Sequence[str], ticks: Sequence[str]) -> str:
+    return f"without {ticks[0]}" if ticks else f"with {' or '.join(names)}"
+
+
+def untaught(project: Project, ticks: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The tissues that are in none of the labels or in all of them, of which nothing can be learnt."""
+    counts = {name: sum(name in row for row in ticks) for name in project.tissues.names}
+    return tuple(name for name, count in counts.items() if count in (0, len(ticks)))
 
 
 def _settings(project: Project, labels: int) -> Settings:

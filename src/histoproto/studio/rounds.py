@@ -26,6 +26,7 @@ class Score:
         average_precision: mean over tissues, in [0, 1]; None where there are too few.
         low, high: of its 95 % interval by bootstrap over tiles.
         f1: mean over tissues at the gating thresholds.
+        untaught: tissues that were in none of the labels or in all of them; the map does not know them.
     """
 
     labels: int
@@ -34,6 +35,7 @@ class Score:
     low: float | None = None
     high: float | None = None
     f1: float | None = None
+    untaught: tuple[str, ...] = ()
 
 
 def round_folder(project: Project, number: int) -> Path:
