@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from histoproto.studio.queue import CHECK_EVERY, disagreements, like, second_reading, suggest
+from histoproto.studio.queue import CHECK_EVERY, disagreements, like, second_readings, suggest
+from histoproto.studio.records import Label
 from histoproto.studio.space import Space
 from known_tiles import known_of
 
@@ -78,13 +79,36 @@ def test_disagreements_are_the_most_flagrant_first() -> None:
     ]
 
 
-def test_every_tenth_tile_is_a_second_reading_of_what_one_other_person_said() -> None:
-    said = {"AB": {tile: None for tile in range(1, 30)}, "CD": {tile: None for tile in (1, 2, *range(50, 57))}}
-    assert second_reading(said, "CD", 0.1, {3}) == 4
-    assert second_reading(said, "CD", 0.0, set()) is None
-    assert second_reading(said, "AB", 0.25, set()) is None  # 29 of their own: it is not time
-    assert second_reading(said, "AB", 1 / 30, set()) == 50
-    assert second_reading({"AB": said["AB"]}, "AB", 1 / 30, set()) is None
+def by(event: int, *tiles: int) -> dict[int, Label]:
+    """One label after the other, from an event on."""
+    return {tile: Label(event + place, tile, "label", (), "", "") for place, tile in enumerate(tiles)}
+
+
+def test_a_share_is_read_a_second_time_whenever_tiles_are_asked_for() -> None:
+    said = {"AB": by(1, *range(1, 30)), "CD": by(100, *range(50, 57))}
+    assert second_readings(said, "CD", 0.1, set()) == []  # of 8
+    assert second_readings(said, "CD", 0.1, set(), count=6) == [1]  # of 13
+    assert second_readings(said, "CD", 0.1, {1}, count=6) == [2]
+    assert second_readings(said, "CD", 0.5, set(), waiting={1, 90}, count=4) == [2, 3, 4, 5]  # of 13, one is waiting
+    assert second_readings(said, "CD", 0.0, set(), count=6) == []
+    said["CD"] |= by(120, 3)
+    assert second_readings(said, "CD", 0.1, set(), count=6) == []  # it has been done
+    assert second_readings(said, "AB", 0.1, set(), count=6) == [50, 51, 52]  # who was first has read none again
+    assert second_readings({"AB": said["AB"]}, "AB", 0.5, set(), count=6) == []
+    assert second_readings(said | {"EF": by(200, *range(1, 30))}, "CD", 0.5, set(), count=6) == []
+
+
+def test_the_share_is_kept_however_many_are_asked_for_at_once() -> None:
+    for at_once in (1, 4, 6):
+        said, queue, given, event = {"AB": by(0, *range(200))}, list[int](), 0, 1000
+        for _ in range(100):
+            if len(queue) < 3:
+                seconds = second_readings(said, "CD", 0.2, set(queue), set(queue), at_once)
+                given += len(seconds)
+                queue += [*seconds, *range(event, event + at_once - len(seconds))]
+            event += 10
+            said["CD"] = said.get("CD", {}) | by(event, queue.pop(0))
+        assert 19 <= given <= 21
 
 
 def test_poor_tiles_come_last_but_are_no_less_random() -> None:

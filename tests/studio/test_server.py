@@ -14,7 +14,7 @@ from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio.claims import Claims
 from histoproto.studio.pool import Pool
-from histoproto.studio.project import ProjectSettings
+from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.serve import serve
 from histoproto.studio.server import make_app
 from histoproto.studio.session import Session
@@ -195,3 +195,20 @@ def test_learning_without_labels_says_what_is_missing_also_after_it_was_stopped(
 def test_an_empty_host_does_not_open_the_studio_to_the_network(session: Session, host: str) -> None:
     with pytest.raises(SettingError, match="the host is empty"):
         serve(session, host, 0, lambda _: None, browser=False)
+
+
+def test_second_readings_are_set_kept_and_given(client: TestClient, session: Session) -> None:
+    assert client.post("/api/doubles", json={"share": 0.7}).status_code == 400
+    assert client.post("/api/doubles", json={}).status_code == 400
+    assert client.post("/api/doubles", json={"share": 0.5}).status_code == 200
+    assert client.get("/api/state").json()["project"]["doubles"] == 0.5
+    assert Project.open(session.folder).settings.doubles == 0.5
+    tiles = client.get("/api/next?who=P&count=2").json()
+    client.post("/api/say", json={"who": "P", "tile": tiles[-1]["tile"], "verdict": "label", "ticks": ["tumour"]})
+    session._claims = Claims()
+    given = client.get("/api/next?who=Q&count=4").json()
+    assert [tile["kind"] for tile in given].count("second") >= 1
+    assert all(tile["label"] is None for tile in given if tile["kind"] == "second")  # what was said is not shown
+    client.post("/api/undo", json={"who": "P"})
+    assert client.post("/api/doubles", json={"share": 0}).status_code == 200
+    session._claims = Claims()

@@ -107,8 +107,8 @@ def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:
     names = project.tissues.names
     if len(untaught(project, ticks)) == len(names):
         raise DataError(
-            f"all {len(ticks)} labels say the same ({', '.join(ticks[0]) or 'none of the tissues'}); a tissue is learnt "
-            f"from tiles that have it and tiles that do not: label a tile {_contrast(names, ticks[0])}"
+            f"all {len(ticks)} labels say the same ({', '.join(ticks[0]) or 'none of the tissues'}); a tissue is "
+            f"learnt from tiles that have it and tiles that do not: label a tile {_contrast(names, ticks[0])}"
         )
 
 

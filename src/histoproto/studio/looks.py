@@ -1,4 +1,4 @@
-"""How worth a look a tile is: whether it is mostly glass, drawn on with a pen, or blurred. Such tiles are asked for last."""
+"""Whether a tile is worth a label: those that are mostly glass, drawn on with a pen, or blurred are asked for last."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,14 +37,14 @@ COLOURS = ("#d55e00", "#009e73", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#8
 
 
 class ProjectSettings(BaseModel):
-    """What a project is about; written to `project.yaml` and not changed afterwards.
+    """What a project is about; written to `project.yaml` and, but for `doubles`, not changed afterwards.
 
     Attributes:
         tissues: as `TissueSet.from_dict` takes them.
         mpp: µm/px at which tiles are labelled and the model is trained.
         tile: side of a tile in pixels of that scale.
         checks: part of the tiles that is never trained on and gives the honest score.
-        doubles: part of what each person is given that another has labelled already; may be changed by hand.
+        doubles: part of what each person is given that another has labelled already.
         seed: decides which tiles are for checks.
     """
 
@@ -86,6 +86,11 @@ class ProjectSettings(BaseModel):
             where = ".".join(map(str, first["loc"])) or "its content"
             raise SettingError(f"{source}: {where}: {first['msg']}, found {str(first['input'])[:60]!r}") from error
 
+    def write(self, path: Path) -> None:
+        """Write them as `project.yaml` has them."""
+        with replace_atomically(path) as temporary:
+            temporary.write_text(yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True), "utf-8")
+
 
 @dataclass(frozen=True)
 class Project:
@@ -114,8 +119,7 @@ class Project:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
-        with replace_atomically(folder / PROJECT_FILE) as temporary:
-            temporary.write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True), "utf-8")
+        settings.write(folder / PROJECT_FILE)
         return cls(folder, settings, Store(folder / LABELS_FILE))
 
     @classmethod
@@ -129,6 +133,16 @@ class Project:
         if not path.is_file():
             raise DataError(f"{folder} is no project of the studio ({PROJECT_FILE} is missing)")
         return cls(folder, ProjectSettings.checked(read_yaml(path), str(path)), Store(folder / LABELS_FILE))
+
+    def with_doubles(self, share: float) -> Project:
+        """The project with another part of second readings, kept in `project.yaml`.
+
+        Raises:
+            SettingError: it is not in [0, 0.5]; OutputError: the file cannot be written.
+        """
+        settings = ProjectSettings.checked({**self.settings.model_dump(), "doubles": share}, "second readings")
+        settings.write(self.folder / PROJECT_FILE)
+        return replace(self, settings=settings)
 
     @property
     def tissues(self) -> TissueSet:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histoproto.studio.records import Label
 from histoproto.studio.space import Clusters, Space
 
 Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone", "second"]
@@ -97,23 +98,37 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
     return found
 
 
-def second_reading(
-    said: Mapping[str, Mapping[int, object]], who: str, share: float, busy: Container[int]
-) -> int | None:
-    """The number of a tile that exactly one other person labelled, if it is time for `who` to read one a second time.
+def second_readings(
+    said: Mapping[str, Mapping[int, Label]],
+    who: str,
+    share: float,
+    busy: Container[int],
+    waiting: Collection[int] = (),
+    count: int = 1,
+) -> list[int]:
+    """The numbers of tiles that exactly one other person labelled, as many as `who` is to read a second time now.
 
     Args:
         said: what each person said last of each tile.
         who: initials of the person.
         share: of what a person is given that is a second reading, in [0, 0.5].
         busy: tiles that are not to be asked for.
+        waiting: tiles that the person was given and has not labelled yet.
+        count: how many tiles are asked for.
     """
     own = said.get(who, {})
-    if not share or len(own) % round(1 / share) != round(1 / share) - 1:
-        return None
-    readers = Counter(tile for labels in said.values() for tile in labels)
-    open_ = [tile for tile, count in sorted(readers.items()) if count == 1 and tile not in own and tile not in busy]
-    return open_[0] if open_ else None
+    others = {name: labels for name, labels in said.items() if name != who}
+    first = {tile: min(labels[tile].event for labels in others.values() if tile in labels) for tile in _read(others)}
+    done = sum(first.get(tile, label.event) < label.event for tile, label in own.items())
+    done += sum(tile in first for tile in waiting if tile not in own)
+    due = int(share * (len({*own, *waiting}) + count)) - done
+    open_ = [tile for tile, readers in sorted(_read(others).items()) if readers == 1 and tile not in own]
+    return [tile for tile in open_ if tile not in busy and tile not in waiting][: max(0, min(due, count))]
+
+
+def _read(said: Mapping[str, Mapping[int, Label]]) -> Counter[int]:
+    """How many people said something of each tile."""
+    return Counter(tile for labels in said.values() for tile in labels)
 
 
 def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | None:

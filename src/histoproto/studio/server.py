@@ -152,6 +152,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         ),
         _get(f"/api/like/{number}", lambda request: session.like(request.path_params["tile"])),
         _get("/api/disagreements", lambda request: session.disagreements()),
+        _post("/api/doubles", lambda request, body: session.read_twice(body.get("share", -1))),
         _get("/api/agreement", lambda request: session.agreement()),
         _get("/api/prototypes/{round:int}", prototypes),
         _post("/api/prototype", name_prototype),

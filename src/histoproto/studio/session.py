@@ -21,7 +21,7 @@ from histoproto.studio.jobs import Jobs
 from histoproto.studio.plateau import Plateau, plateau
 from histoproto.studio.pool import Pool
 from histoproto.studio.project import Project, ProjectSettings
-from histoproto.studio.queue import FIRST, SECOND, Known, Suggestion, disagreements, like, second_reading, suggest
+from histoproto.studio.queue import FIRST, SECOND, Known, Suggestion, disagreements, like, second_readings, suggest
 from histoproto.studio.records import VERDICTS, Tile
 from histoproto.studio.rounds import finished_rounds, read_guesses
 from histoproto.studio.viewer import Viewer
@@ -181,9 +181,9 @@ class Session:
                 order = pool_order(list(project.store.tiles().values()), project.settings.seed)
                 free = (tile for tile in order if tile.id not in held and tile.id not in project.store.labels())
                 found = [(tile, FIRST) for tile in islice(free, count)]
-            said = project.store.by_person() if project.settings.doubles else {}
-            if (second := second_reading(said, who, project.settings.doubles, held)) is not None:
-                found = [(project.store.tile(second), SECOND), *found][:count]
+            if share := project.settings.doubles:
+                seconds = second_readings(project.store.by_person(), who, share, held, skip, count)
+                found = [*((project.store.tile(tile), SECOND) for tile in seconds), *found][:count]
             self._claims.give(who, (tile.id for tile, _ in found))
         return [self.describe(tile, why) for tile, why in found]
 
@@ -294,6 +294,15 @@ class Session:
         labels = self.opened().store.labels()
         found = [(pool[index], why) for index, why in disagreements(known)]
         return [self.describe(tile, reason=why) for tile, why in found if labels[tile.id].round != self.round]
+
+    def read_twice(self, share: float) -> None:
+        """Set the part of what each person is given that another has labelled already.
+
+        Raises:
+            SettingError: it is not in [0, 0.5].
+        """
+        with self._lock:
+            self.project = self.opened().with_doubles(share)
 
     def agreement(self) -> list[dict[str, Any]]:
         """How far people agree, each pair on each tissue; see `Agreement`."""

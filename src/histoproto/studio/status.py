@@ -28,6 +28,7 @@ def status(session: Session) -> dict[str, Any]:
             "tissues": [{"name": one.name, "colour": one.colour} for one in project.tissues.tissues],
             "mpp": project.settings.mpp,
             "tile": project.settings.tile,
+            "doubles": project.settings.doubles,
         },
         "slides": [
             {
@@ -42,6 +43,7 @@ def status(session: Session) -> dict[str, Any]:
         ],
         "labels": {
             "all": len(said),
+            "events": project.store.count_events(),
             "checks": sum(tiles[label.tile].checks for label in said),
             "unsure": sum(label.verdict == "unsure" for label in labels),
             "excluded": sum(label.verdict == "exclude" for label in labels),

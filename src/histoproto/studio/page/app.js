@@ -98,7 +98,7 @@ function Progress({ state, attempt }) {
   return html`<span class="progress" role="status">
     ${busy || (looking && looking.working ? `looking at tiles ${looking.done} of ${looking.of}` : said)}
     ${' '}<button disabled=${state.labels.all < 4} onClick=${() => attempt(() => post('/api/learn'))}>Learn now</button>
-    ${state.plateau && state.plateau.flat && html`<a href="#model" class="stop">flat: you may stop</a>`}
+    ${state.plateau && state.plateau.flat && state.plateau.high >= 0 && html`<a href="#model" class="stop">flat: you may stop</a>`}
     ${learning && learning.problem && learning.problem !== 'stopped' && html`<em class="warn">${learning.problem}</em>`}</span>`;
 }
 

@@ -24,7 +24,7 @@ export function Contradictions({ state, who, attempt, setPicked }) {
           <img src=${`/api/tile/${tile.tile}/picture`} alt="" /></button>
         <div><p class="fine">${tile.reason}${tile.label.who ? ` · labelled by ${tile.label.who}` : ''}</p>
           <p class="row"><button onClick=${() => say(tile, tile.label.ticks, 'kept against the model')}>keep: <b>${words(tile.label.ticks)}</b></button></p>
-          <p class="row"><button class="main" onClick=${() => say(tile, seen(tile), 'as the model says')}>mend: <b>${words(seen(tile))}</b></button></p></div>
+          <p class="row"><button class="mend" onClick=${() => say(tile, seen(tile), 'as the model says')}>mend: <b>${words(seen(tile))}</b></button></p></div>
       </li>`)}</ul>`}
   </main>`;
 }

@@ -171,9 +171,9 @@ function One({ state, who, attempt, picked, setPicked, setGroup, seek }) {
       <p class="saved" role="status" data-tile=${tile.tile}>${verdict === '…' ? 'saving …' : verdict === 'not saved' ? html`<em class="warn">not saved</em>`
         : saved ? `saved: ${verdict === 'label' ? ticks.join(', ') || 'none of these' : verdict}` : 'not labelled yet'}</p>
       <p class="fine">tile ${tile.tile} of <a href=${`#slides/${tile.slide}/${Math.round(tile.x + tile.side / 2)}/${Math.round(tile.y + tile.side / 2)}`}>${tile.slide}</a>
-        · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} the guess</button>
-        · <button class="quiet" onClick=${() => setNear(!near)}>${near ? 'with surroundings' : 'closer'}</button>
-        · <button class="quiet" onClick=${alike}>find tiles like this</button></p>
+${' '}· <button class="quiet" onClick=${() => setNear(!near)}>${near ? 'with surroundings' : 'closer'}</button>${' '}
+        · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} the guess</button>${' '}
+        · <button class="quiet" onClick=${alike}>find like tiles</button></p>
       <${Counts} state=${state} seek=${seek} />
     </section>
   </div>`;

@@ -3,10 +3,11 @@
 import { html, useState, useEffect } from './vendor/preact.js';
 import { get, post } from './api.js';
 import { Advice } from './counts.js';
+import { People } from './people.js';
 
 function Curve({ scores }) {
   const known = scores.filter((one) => one.average_precision !== null);
-  if (known.length < 2) return null;
+  if (!known.length) return null;
   const most = Math.max(...known.map((one) => one.labels));
   const x = (labels) => 40 + (540 * labels) / most;
   const y = (value) => 170 - 150 * value;
@@ -15,18 +16,19 @@ function Curve({ scores }) {
   return html`<svg viewBox="0 0 600 200" class="curve" role="img" aria-label="mean average precision over labels given">
     ${[0, 0.5, 1].map((at) => html`<g><line x1="40" x2="580" y1=${y(at)} y2=${y(at)} class="rule" /><text x="34" y=${y(at) + 4} text-anchor="end">${100 * at}</text></g>`)}
     <polygon points=${band} class="band" /><polyline points=${line('average_precision')} class="line" />
+    ${known.map((one) => html`<g><line x1=${x(one.labels)} x2=${x(one.labels)} y1=${y(one.low)} y2=${y(one.high)} class="spread" /><circle cx=${x(one.labels)} cy=${y(one.average_precision)} r="4" class="point" /></g>`)}
     <text x="310" y="195" text-anchor="middle">labels trained on (up to ${most})</text></svg>`;
 }
 
 export function flat({ labels, gain, low, high, flat: still }) { // what the last labels brought, in words
   const points = (value) => `${value < 0 ? '−' : '+'}${Math.abs(100 * value).toFixed(1)}`;
-  const how = `${points(gain)} points (95 % interval ${points(low)} to ${points(high)}) from the last ${labels} labels`;
-  return still ? `Flat for the last ${labels} labels: you may stop (${how}).` : `Still learning: ${how}.`;
+  const how = `${points(gain)} points, 95 % interval ${points(low)} to ${points(high)}`;
+  if (high < 0) return `Worse since the last ${labels} labels (${how}): look at the labels that the model contradicts.`;
+  if (still) return `Flat for the last ${labels} labels (${how}): you may stop.`;
+  return low > 0 ? `Still learning: ${how} from the last ${labels} labels.` : `Not clear yet whether more labels help: ${how} from the last ${labels}.`;
 }
 
 export function Model({ state, attempt, seek }) {
-  const [people, setPeople] = useState([]);
-  useEffect(() => { get('/api/agreement').then(setPeople, () => {}); }, [state.labels.all]);
   const [methods, setMethods] = useState([]);
   const [method, setMethod] = useState(''); // '': the default one
   useEffect(() => { get('/api/methods').then(setMethods, () => {}); }, []);
@@ -43,20 +45,18 @@ export function Model({ state, attempt, seek }) {
   };
   return html`<main class="model">
     <section class="card"><h2>How good is it?</h2>
-      ${last && last.average_precision !== null ? html`<p>Round ${state.round}, ${last.labels} labels: mean average precision
+      ${last && last.average_precision !== null ? html`<p>Round ${state.round}, ${last.labels} labels: mean average precision${' '}
         <b>${(100 * last.average_precision).toFixed(1)}</b> (95 % interval ${(100 * last.low).toFixed(1)} to ${(100 * last.high).toFixed(1)}),
         F1 ${(100 * last.f1).toFixed(1)}, on ${last.checks} random tiles that were never trained on.</p>`
         : html`<p>Not known yet: label a few of the random checks that the queue asks for.</p>`}
+      ${last && last.untaught.length > 0 && html`<p class="warn">Not learnt: ${last.untaught.join(', ')}, for every label or none has it. Maps do not show it.</p>`}
       <${Curve} scores=${state.scores} />
       ${state.plateau && html`<p class="plateau">${flat(state.plateau)}</p>`}
       <${Advice} advice=${state.advice} seek=${seek} /></section>
-    <section class="card"><h2>People</h2>
-      ${people.length ? html`<table><thead><tr><th>who</th><th>tissue</th><th>tiles</th><th>Cohen’s κ</th></tr></thead>
-        <tbody>${people.map((one) => html`<tr><td>${one.people.join(' · ')}</td><td>${one.tissue}</td><td>${one.tiles}</td><td>${one.kappa === null ? '–' : one.kappa.toFixed(2)}</td></tr>`)}</tbody></table>`
-        : html`<p>No tile has been labelled by two people yet.</p>`}</section>
+    <${People} state=${state} attempt=${attempt} />
     ${job('train', 'Full training', 'Trains on all labels in a process of its own, which goes on when this page or the server is closed.', state.labels.all >= 8,
       html`<p class="row"><label>method <select value=${method} onChange=${(event) => setMethod(event.target.value)}>
-        ${methods.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
+        <option value="">lpd (as usual)</option>${methods.filter((one) => one !== 'lpd').map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
         <label>epochs <input type="number" min="1" max="1000" placeholder="as usual" value=${epochs || ''} onInput=${(event) => setEpochs(+event.target.value || 0)} /></label></p>`,
       { method, epochs })}
     ${job('segment', 'Map all slides', 'Writes outlines for QuPath, OME-TIFF, areas and pictures of every slide with the last model; finished slides are skipped.', state.round > 0)}

@@ -15,6 +15,7 @@ export function Slides({ state, who, attempt, setPicked, where }) {
   const start = useMemo(() => [x, y, zoom], [name, x, y, zoom]);
   const rounds = Array.from({ length: state.round }, (_, i) => i + 1);
   const tissues = state.project.tissues;
+  const untaught = state.scores.at(-1)?.untaught || [];
   const [round, setRound] = useState(null); // null: the last
   const [beside, setBeside] = useState(null); // another round, shown at the left
   const [opacity, setOpacity] = useState(0.45);
@@ -68,7 +69,7 @@ export function Slides({ state, who, attempt, setPicked, where }) {
         ${tissues.map((one) => html`<option value=${`chance of ${one.name}`}>chance of ${one.name}</option>`)}</select></label>`}
       <label>opacity <input type="range" min="0" max="1" step="0.05" value=${opacity} onInput=${(event) => setOpacity(+event.target.value)} /></label>
       ${!spot && !fires && html`<ul class="chips legend">${tissues.map((one, index) => html`<li><button class="chip" style=${`--tissue: ${one.colour}`}
-        aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}</button></li>`)}</ul>
+        aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}${untaught.includes(one.name) ? ' · not learnt yet' : ''}</button></li>`)}</ul>
       <p class="fine">hold <kbd>m</kbd> to hide the map; click a place that is wrong to correct it</p>`}
       ${spot && html`<${Spot} key=${spot.tile} tile=${spot} state=${state} who=${who} attempt=${attempt} close=${() => setSpot(null)}
         open=${(tile) => { setPicked([tile]); location.hash = 'label'; }} />`}
