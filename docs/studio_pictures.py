@@ -52,9 +52,7 @@ def main() -> None:
             write_phantom_slide(folder / "breast-07.tif", folder / "mask.tif", **SLIDE)
         new = not (folder / "project").is_dir()
         command = [sys.executable, "-m", "histoproto", "studio", "--project", str(folder / "project"), "--no-browser"]
-        with subprocess.Popen(
-            [*command, str(folder / "breast-07.tif")], stdout=subprocess.PIPE, text=True
-        ) as server:
+        with subprocess.Popen([*command, str(folder / "breast-07.tif")], stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
             address = re.search(r"http://\S+", server.stdout.readline())
             assert address

@@ -54,3 +54,16 @@ def wait_until(page: Any, expression: str, argument: Any = None, seconds: float 
     while not page.evaluate(expression, argument):
         assert time.monotonic() < until, f"{expression} is not true after {seconds} s; {page.problems}"
         page.wait_for_timeout(10 if seconds <= 60 else 500)
+
+
+def violations(page: Any) -> list[str]:
+    """What axe finds of serious or critical faults of accessibility on the page as it is: rule, and where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['impact']} {one['id']}: {node['html'][:160]} ({' '.join(node.get('failureSummary', '').split())[:200]})"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]

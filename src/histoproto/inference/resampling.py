@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,5 +20,7 @@ def resample_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
 
 def resample_scores(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """C×H×W maps at another (height, width), bilinear."""
+    import torch  # not for those who only resample images: it takes seconds to load
+
     maps = torch.from_numpy(scores)[None]
     return torch.nn.functional.interpolate(maps, size, mode="bilinear", align_corners=False)[0].numpy()

@@ -68,7 +68,8 @@ def poor_looks(tiles: Sequence[Tile], looks: Mapping[int, Look]) -> NDArray[np.b
         inked, tissue = np.zeros_like(inked), tissue + ink
     by_slide: dict[str, list[float]] = {}
     for tile, look in zip(tiles, known, strict=True):
-        by_slide.setdefault(tile.slide, []).append(look.sharpness)
-    usual = {slide: np.nanmedian(values) if len(values) >= FEW else np.nan for slide, values in by_slide.items()}
-    blurred = sharpness < BLURRED * np.array([usual[tile.slide] for tile in tiles])
+        if look is not UNKNOWN:
+            by_slide.setdefault(tile.slide, []).append(look.sharpness)
+    usual = {slide: float(np.median(values)) for slide, values in by_slide.items() if len(values) >= FEW}
+    blurred = sharpness < BLURRED * np.array([usual.get(tile.slide, np.nan) for tile in tiles])
     return np.asarray(inked | (tissue < LEAST_TISSUE) | blurred)

@@ -48,6 +48,12 @@ class Scope(Protocol):
     def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
         """Which pixels of a region at some scale (as in `SlideReader.read`) belong to it: height × width."""
 
+    def shares(self, tops: Edges, lefts: Edges, where: Mask, points: int, step: float) -> Edges:
+        """How much of the squares of a grid belongs to it: R tops and S lefts → R×S in [0, 1], 0 but `where`.
+
+        Each is asked for at points × points places, `step` apart.
+        """
+
 
 @dataclass(frozen=True)
 class MaskScope:
@@ -74,15 +80,21 @@ class MaskScope:
 
     def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
         """See `Scope`."""
-        places, within = [], []
-        for start, count, length, side in (
-            (top, height, self.mask.shape[0], self.slide[0]),
-            (left, width, self.mask.shape[1], self.slide[1]),
-        ):
-            centres = start + (np.arange(count) + 0.5) * downsample
-            places.append(np.clip(centres * length / side, 0, length - 1).astype(int))
-            within.append((centres >= 0) & (centres < side))
+        return self._at(top + (np.arange(height) + 0.5) * downsample, left + (np.arange(width) + 0.5) * downsample)
+
+    def _at(self, *centres: NDArray[np.floating]) -> Mask:
+        """At rows and columns of level 0: rows × columns."""
+        lengths = zip(centres, self.mask.shape, self.slide, strict=True)
+        places = [np.clip(at * length / side, 0, length - 1).astype(int) for at, length, side in lengths]
+        within = [(at >= 0) & (at < side) for at, side in zip(centres, self.slide, strict=True)]
         return np.asarray(self.mask[np.ix_(*places)] & within[0][:, None] & within[1])
+
+    def shares(self, tops: Edges, lefts: Edges, where: Mask, points: int, step: float) -> Edges:
+        """See `Scope`."""
+        inner = (np.arange(points) + 0.5) * step
+        columns = (lefts[:, None] + inner).ravel()
+        rows = [self._at(top + inner, columns).reshape(points, len(lefts), points).mean(axis=(0, 2)) for top in tops]
+        return np.where(where, np.reshape(rows, where.shape), 0)
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,13 @@ class DrawnScope:
     def inside(self, left: float, top: float, width: int, height: int, downsample: float) -> Mask:
         """See `Scope`."""
         return self._drawing.inside(height, width, top, left, downsample)
+
+    def shares(self, tops: Edges, lefts: Edges, where: Mask, points: int, step: float) -> Edges:
+        """See `Scope`."""
+        found = np.zeros(where.shape)
+        for row, column in np.argwhere(where):
+            found[row, column] = self.inside(lefts[column], tops[row], points, points, step).mean()
+        return found
 
 
 def find_scope(reader: SlideReader, mpp: float, regions: Path | None = None, overview: Pixels | None = None) -> Scope:

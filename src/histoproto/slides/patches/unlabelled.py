@@ -122,11 +122,11 @@ def tile_places(
     reader.notes += scope.notes
     edges = [downsample * edge.astype(np.float64) for starts in (tops, lefts) for edge in (starts, starts + size)]
     step = size / SAMPLES * downsample
+    touched = scope.touched(*edges)
+    shares = scope.shares(edges[0], edges[2], touched, SAMPLES, step)
     chosen = [
-        (int(index), int(top), int(left))
-        for index in np.flatnonzero(scope.touched(*edges))
-        for top, left in [(tops[index // lefts.size], lefts[index % lefts.size])]
-        if scope.inside(left * downsample, top * downsample, SAMPLES, SAMPLES, step).mean() >= settings.tissue
+        (int(index), int(tops[index // lefts.size]), int(lefts[index % lefts.size]))
+        for index in np.flatnonzero(touched & (shares >= settings.tissue))
     ]
     if settings.per_slide is None or len(chosen) <= settings.per_slide:
         return chosen
