@@ -160,6 +160,29 @@ def test_measures_of_slides_are_in_both(tmp_path: Path) -> None:
     assert "11.0" not in page.text
 
 
+def test_damaged_results_are_told_and_lose_no_slide(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d", "d.broken"):
+        add_slide(tmp_path, name, 1.0, 3.0)
+    write_measures(tmp_path / "a" / "measures.csv", {})
+    (tmp_path / "a" / "measures.csv").write_text("slide,region\n")
+    (tmp_path / "b" / "record.json").write_text("{")
+    (tmp_path / "c" / "thumbnail.jpg").unlink()
+    (tmp_path / "d.broken" / "record.json").write_text("{")  # as `segment` sets it aside
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "record.json").write_text("{}")  # of something else
+    write_summary(tmp_path)
+    found = table(tmp_path)
+    assert [row["state"] for row in found.values()] == ["done", "failed", "done", "done"]
+    assert found["a"]["tumour mm2"] == found["c"]["tumour mm2"] == "1.000000"
+    assert "nothing measured is shown" in found["a"]["note"]
+    assert "measures.csv" in found["a"]["note"]
+    assert "its results are damaged" in found["b"]["error"]
+    assert "record.json" in found["b"]["error"]
+    page = Page(tmp_path / "summary.html").text
+    assert "nothing measured is shown" in page
+    assert "its results are damaged" in page
+
+
 def test_what_was_left_out_or_assumed_is_on_the_page(tmp_path: Path) -> None:
     add_slide(tmp_path, "a", 2.0, 0.0)
     record = json.loads((tmp_path / "a" / "record.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -59,6 +60,11 @@ def read_finished(folder: Path) -> Finished:
         DocumentError: a file is missing, damaged, or not of a slide.
     """
     return Finished(read_json_as(folder / RECORD_FILE, SlideRecord), read_areas(folder / AREAS_FILE, regions=False))
+
+
+def is_set_aside(folder: Path) -> bool:
+    """Whether a folder has a name that `set_aside` gives."""
+    return re.search(r"\.broken\d*$", folder.name) is not None
 
 
 def set_aside(folder: Path) -> Path:

@@ -21,7 +21,7 @@ from histoproto.files import replace_atomically
 from histoproto.ledger import Ledger, own
 from histoproto.report.page import render
 from histoproto.slides.export.areas import BACKGROUND
-from histoproto.slides.export.finished import RECORD_FILE, read_finished
+from histoproto.slides.export.finished import AREAS_FILE, RECORD_FILE, is_set_aside, read_finished
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text
 from histoproto.slides.measures.table import MEASURES_FILE, read_measures
 from histoproto.tissue import UNCERTAIN, UNCERTAIN_COLOUR
@@ -138,13 +138,15 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
     colours: dict[str, str] = {}
     for path in out.glob(f"*/{RECORD_FILE}"):
         folder = path.parent
-        if folder.name.startswith("."):
+        if folder.name.startswith(".") or is_set_aside(folder):
             continue
         try:
             record, areas = read_finished(folder)
-            picture = _data_uri(folder / THUMBNAIL_FILE)
-        except (DocumentError, OSError):  # not of a slide, damaged, or removed just now
+        except DocumentError as error:
+            if (folder / AREAS_FILE).exists():  # else not of a slide, or removed just now
+                slides.append(_Slide(folder.name, "", sentence=f"its results are damaged ({error}); segment it again"))
             continue
+        measures, damage = _measured(folder / MEASURES_FILE)
         colours |= {tissue.name: tissue.colour for tissue in record.tissues}
         if any(row.tissue == UNCERTAIN for row in areas):
             colours[UNCERTAIN] = UNCERTAIN_COLOUR
@@ -154,25 +156,30 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
                 record.slide,
                 {row.tissue: row.mm2 for row in areas},
                 {row.tissue: row.percent for row in areas if not math.isnan(row.percent)},
-                _measured(folder / MEASURES_FILE),
+                measures,
                 record.seconds,
                 record.windows,
                 record.trust.doubtful,
                 record.trust.strange,
                 {row.tissue: row.doubtful for row in areas if not math.isnan(row.doubtful)},
-                tuple(record.trust.sentences),
-                picture,
+                (*record.trust.sentences, *damage),
+                _data_uri(folder / THUMBNAIL_FILE),
                 notes=tuple(record.notes),
             )
         )
     return slides, colours
 
 
-def _measured(path: Path) -> dict[str, float]:
+def _measured(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+    """What was measured of a slide, and a sentence if that cannot be read."""
     if not path.exists():  # of an earlier version
-        return {}
-    rows = (row for found in read_measures(path, regions=False).values() for row in found)
-    return {row.title: row.value for row in rows if row.measure not in _LEFT_OUT}
+        return {}, ()
+    try:
+        found = read_measures(path, regions=False)
+    except DocumentError as error:
+        return {}, (f"nothing measured is shown: {error}; `histoproto measure` measures the map again",)
+    rows = (row for each in found.values() for row in each)
+    return {row.title: row.value for row in rows if row.measure not in _LEFT_OUT}, ()
 
 
 def _measures(slides: list[_Slide]) -> list[str]:
@@ -221,4 +228,7 @@ def _cell(value: float | None, digits: int) -> str:
 
 
 def _data_uri(path: Path) -> str:
+    """Nothing for a picture that is not there."""
+    if not path.is_file():
+        return ""
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
