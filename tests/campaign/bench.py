@@ -1,17 +1,16 @@
-"""Where bad inputs are tried: a process that runs commands, and a folder of good inputs, made once."""
+"""Where bad inputs are tried: commands as processes, and a folder of good inputs, made once."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
-import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from forks import histoproto, start
+
 GIB = 1 << 30
-TESTS = Path(__file__).parents[1]
 LAST_RESORT = "fault of HistoProto"
 """What the command line says of an exception that nobody has made a sentence of."""
 
@@ -46,54 +45,26 @@ class Result:
 
 
 class Bench:
-    """Runs commands, each in a folder of its own."""
+    """Runs commands, each in a folder and a process of its own."""
 
     def __init__(self, good: Path):
         self.good = good
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "COLUMNS": "200",
-            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-            "PYTHONUTF8": "1",
-        }
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "campaign.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
 
     def run(self, folder: Path, arguments: list[str], seconds: float = 60, memory: int = 4 * GIB) -> Result:
         """Run a command in `folder`, with that much time and memory beyond what importing everything takes."""
-        files = folder / "..stdout", folder / "..stderr"
-        job = {
-            "arguments": arguments,
-            "folder": str(folder),
-            "seconds": seconds,
-            "memory": memory,
-            "stdout": str(files[0]),
-            "stderr": str(files[1]),
-        }
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        found = json.loads(self.server.stdout.readline())
-        output = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
-        for file in files:
-            file.unlink()
-        return Result(found["code"], output, found["seconds"])
+        started = time.monotonic()
+        environment = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "PYTHONUTF8": "1"}
+        process = start(histoproto, *arguments, cwd=folder, environment=environment, memory=memory)
+        try:
+            output = "".join(process.communicate(seconds))
+        except subprocess.TimeoutExpired:
+            output = ""
+        code = process.poll()
+        process.kill_all()
+        return Result(code, output, time.monotonic() - started)
 
     def prepare(self, folder: Path, names: list[str]) -> None:
         """Copy good inputs to where a command will find them."""
         for name in names:
             source = self.good / name
             (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
-
-    def close(self) -> None:
-        """End the process."""
-        self.server.kill()
-        self.server.wait()

@@ -6,7 +6,6 @@ does exit code 0 where nothing but a refusal will do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,11 +25,10 @@ def test_every_command_has_a_call() -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     bench = Bench(tmp_path_factory.mktemp("good"))
     make_good(bench)
-    yield bench
-    bench.close()
+    return bench
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import forks
 from histoproto import __version__, cli
 from histoproto.cli import app as app_module
 from histoproto.cli import doctor
@@ -242,9 +243,7 @@ def test_a_method_called_null_is_a_name(trained: list[SimpleNamespace]) -> None:
 def test_the_demo_leads_to_a_report_and_can_be_repeated(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     for _ in range(2):
-        result = subprocess.run(
-            [*MAIN, "demo", "--quick", "--out", str(out)], capture_output=True, text=True, env=ENVIRONMENT, timeout=1200
-        )
+        result = forks.run(forks.histoproto, "demo", "--quick", "--out", out, environment=ENVIRONMENT, timeout=1200)
         assert result.returncode == 0, result.stderr
         assert str(out / "run" / "report.html") in result.stdout
         for row in ("honest", "paper", "colour alone"):

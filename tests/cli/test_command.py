@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
-from histoproto import cli
+import forks
+from command_lines import COMMANDS, parse
+from forks import histoproto
 from histoproto.cli.app import app
 from histoproto.cli.command import nearest
 from histoproto.cli.examples import EXAMPLES, examples_of
 from histoproto.cli.renamed import RENAMED
 from histoproto.errors import SettingError
 
-SOURCE = str(Path(cli.__file__).parents[2])
-ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCE, "COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    code = "from histoproto.cli import main; import sys; sys.argv[0] = 'histoproto'; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT | more, timeout=300
-    )
-
-
-def commands() -> dict[str, Any]:
-    """Every command by its path."""
-    found: dict[str, Any] = {}
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        found |= {name: command} if inner is None else {f"{name} {each}": below for each, below in inner.items()}
-    return found
-
-
-COMMANDS = commands()
-
-
-def parse(line: str) -> dict[str, Any]:
-    """What a command line gives its command."""
-    words = shlex.split(line)[1:]
-    path = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
-    context = COMMANDS[path].make_context(path.split()[-1], words[len(path.split()) :])
-    return dict(context.params)
+    """The command line as a process."""
+    return forks.run(histoproto, *arguments, environment=ENVIRONMENT | more)
 
 
 def test_every_command_has_examples_that_it_understands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dying import train_until_killed
 from histoproto.config import TrainingSettings, load_settings
 from histoproto.errors import OutputError, RunError
 from histoproto.methods.base import Method
@@ -42,33 +41,12 @@ def test_a_run_without_prototypes_says_so(data: Path, tmp_path: Path) -> None:
         write_prototypes(run, data, tmp_path / "out")
 
 
-KILLED = """
-import sys, os, signal
-import histoproto.training.callbacks as callbacks
-from histoproto.config import load_settings
-from histoproto.methods.registry import PRESETS
-from histoproto.training.run import train
-data, out, nth, *settings = sys.argv[1:]
-steps, plain = 0, callbacks.Checkpoints.on_train_batch_end
-def deadly(self, trainer, module, *rest):
-    global steps
-    plain(self, trainer, module, *rest)
-    steps += 1
-    if steps == int(nth):
-        os.kill(os.getpid(), signal.SIGKILL)
-callbacks.Checkpoints.on_train_batch_end = deadly
-train(data, out, load_settings(overrides=settings, presets=PRESETS))
-"""
-
-
 @pytest.mark.parametrize("stop", [3, 13])
 def test_two_stages_resume_exactly_in_either(data: Path, tmp_path: Path, stop: int) -> None:
     """Ten steps each: killed in the first and in the second."""
     overrides = ["method=cam", *TINY, "training.second_stage=true"]
     whole = train(data, tmp_path / "whole", load_settings(overrides=overrides, presets=PRESETS))
-    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), str(stop), *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    train_until_killed(data, tmp_path / "cut", stop, overrides)
     assert (tmp_path / "cut" / "first-stage" / "model.json").exists() == (stop > 10)
     resumed = train(data, tmp_path / "cut", resume=True)
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from dying import train_until_killed
 from histoproto.config import load_settings
 from histoproto.data.dataset import PatchDataset
 from histoproto.data.fingerprint import content_of
@@ -30,20 +28,6 @@ TINY = [
     *("model.encoder=test_efficientnet", "model.weights=null", "model.prototypes=2", "model.dimension=320"),
     *("training.epochs=2", "training.batch_size=4", "training.checkpoint_every=1", "data.workers=0", "loss.warmup=0"),
 ]
-KILLED = """
-import os, signal, sys
-import histoproto.training.callbacks as callbacks
-from histoproto.config import load_settings
-from histoproto.training.run import train
-data, out, *settings = sys.argv[1:]
-plain = callbacks.Checkpoints.on_train_batch_end
-def deadly(self, trainer, module, *rest):
-    plain(self, trainer, module, *rest)
-    if trainer.global_step == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-callbacks.Checkpoints.on_train_batch_end = deadly
-train(data, out, load_settings(overrides=settings))
-"""
 
 
 def draw(folder: Path, index: int) -> None:
@@ -67,8 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed after the third of eight steps."""
     run = tmp_path_factory.mktemp("runs") / "killed"
-    done = subprocess.run([sys.executable, "-c", KILLED, data, run, *TINY], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    train_until_killed(data, run, 3, TINY)
     return run
 
 

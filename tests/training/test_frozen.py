@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from dying import train_until_killed
 from histoproto.cli.app import app
 from histoproto.config import Settings, load_settings
 from histoproto.data.dataset import Augmentation, PatchDataset
@@ -178,29 +176,8 @@ def test_predict_segment_and_export_need_nothing_new(run: Path, data: Path, tmp_
         assert (two.labels == one.labels).mean() > 0.99
 
 
-KILLED = """
-import sys, os, signal
-import histoproto.training.callbacks as callbacks
-from histoproto.config import load_settings
-from histoproto.methods.registry import PRESETS
-from histoproto.training.run import train
-data, out, stop, *settings = sys.argv[1:]
-plain, steps = callbacks.Checkpoints.on_train_batch_end, 0
-def deadly(self, trainer, module, *rest):
-    global steps
-    plain(self, trainer, module, *rest)
-    steps += 1
-    if steps == int(stop):
-        os.kill(os.getpid(), signal.SIGKILL)
-callbacks.Checkpoints.on_train_batch_end = deadly
-train(data, out, load_settings(overrides=settings, presets=PRESETS))
-"""
-
-
 def test_killed_and_resumed_equals_uninterrupted(data: Path, run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), "7", "method=lpd", *TINY]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    train_until_killed(data, tmp_path / "cut", 7, ["method=lpd", *TINY])
     checkpoint = torch.load(tmp_path / "cut" / "checkpoints" / "resume.ckpt", weights_only=True)
     assert not [name for name in checkpoint["state_dict"] if ".encoder." in name]
     resumed = train(data, tmp_path / "cut", resume=True)
@@ -219,9 +196,7 @@ def test_head_first_goes_on_from_the_head_and_resumes_exactly(data: Path, tmp_pa
     assert not any(name.startswith(("neck.means", "neck.deviations")) for name in changed)
     for stop in (1, 6):
         out = tmp_path / f"cut-{stop}"
-        command = [sys.executable, "-c", KILLED, str(data), str(out), str(stop), *overrides]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        train_until_killed(data, out, stop, overrides)
         assert (out / "head" / "model.json").exists() == (stop > 2)
         found = load_file(train(data, out, resume=True) / "model.safetensors")
         assert all(torch.equal(value, found[name]) for name, value in expected.items())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import forks
+from dying import train_until_killed
 from histoproto.config import load_settings
 from histoproto.errors import ImageError, OutputError, RunError, SettingError, sentence
 from histoproto.model.saving import load_model
@@ -53,31 +54,10 @@ def test_run_folder_is_complete_and_loads(data: Path, whole: Path) -> None:
         train(data, run, load_settings(overrides=TINY))
 
 
-KILLED = """
-import sys, os, signal
-import histoproto.training.callbacks as callbacks
-from histoproto.config import load_settings
-from histoproto.training import run
-from histoproto.training.run import train
-data, out, stop, *settings = sys.argv[1:]
-plain = callbacks.Checkpoints.on_train_batch_end
-def deadly(self, trainer, module, *rest):
-    plain(self, trainer, module, *rest)
-    if trainer.global_step == int(stop):
-        os.kill(os.getpid(), signal.SIGKILL)
-callbacks.Checkpoints.on_train_batch_end = deadly
-if stop == "0":  # all steps done, nothing saved
-    run.save = lambda *parts: os.kill(os.getpid(), signal.SIGKILL)
-train(data, out, load_settings(overrides=settings))
-"""
-
-
 @pytest.mark.parametrize("stop", [1, 3, 7, 25, 0])
 def test_killed_and_resumed_equals_uninterrupted(data: Path, whole: Path, tmp_path: Path, stop: int) -> None:
     """Killed before the first checkpoint, between two, at the end of an epoch, in the last, and after all steps."""
-    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), str(stop), *TINY]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    train_until_killed(data, tmp_path / "cut", stop, TINY)
     assert not (tmp_path / "cut" / "model.json").exists()
     resumed = train(data, tmp_path / "cut", resume=True)
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
@@ -179,6 +159,6 @@ def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path) -> None
         with (run / "history.csv").open() as file:
             losses.append([float(row["total"]) for row in csv.DictReader(file) if row["total"]])
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
-    again = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    again = forks.run(forks.histoproto, *command[3:], *options)
     assert again.returncode == 2
     assert "already holds a run" in again.stderr

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import forks
+from forks import Forked, histoproto
 from histoproto.tissue import TissueSet
 
 SETTINGS = [
@@ -21,18 +20,16 @@ SETTINGS = [
 TRAIN = [part for setting in SETTINGS for part in ("--set", setting)]
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """`histoproto ARGUMENTS`, on one thread."""
-    command = [sys.executable, "-m", "histoproto", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*arguments: object) -> Forked:
+    """`histoproto ARGUMENTS`, as a process."""
+    return forks.start(histoproto, *arguments, environment={"HF_HUB_OFFLINE": "1"})
 
 
 def run(*arguments: object) -> tuple[int, str]:
     """Exit code and all that was printed."""
     process = start(*arguments)
     out, err = process.communicate(timeout=600)
-    return process.returncode, out + err
+    return process.returncode or 0, out + err
 
 
 def draw_data(root: Path, patches: int = 24) -> Path:
