@@ -5,8 +5,9 @@ VENV   ?= .venv
 # The versions this was tested with; any torch >= 2.10 works: make demo TORCH="torch torchvision"
 TORCH  ?= torch==2.14.1 torchvision==0.29.1
 BIN    := $(VENV)/bin
-# One process per core with one thread each is quicker than processes that fight for the cores.
-PYTEST  = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+# One process per core with one thread each is quicker than processes that fight for the cores. A file goes to one of
+# them whole, so that what its tests share is made once; in the order of their names, the long ones come early.
+PYTEST  = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test docs format wheel clean
 

@@ -81,5 +81,5 @@ def run_silently(arguments: Sequence[object], home: Path, forbid: bool = True) -
 
 
 def assert_silent(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode != -signal.SIGSYS, f"{done.args[1:]} wanted the network"
+    assert done.returncode != -signal.SIGSYS, f"{done.args[1:]} wanted the network: {done.stderr[-2000:]}"
     assert done.returncode == 0, f"{done.args[1:]}: {done.stderr}"

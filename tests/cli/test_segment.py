@@ -66,7 +66,7 @@ def test_a_failure_is_told_at_the_end(model: Path, slides: Path, tmp_path: Path)
     with pytest.raises(DataError, match="1 of 2 slides failed") as caught:
         segment(model, slides / "*.png", "--out", tmp_path / "out", "--mpp", 0.5, "--model-mpp", 1)
     (output,) = caught.value.__notes__
-    assert "1 slides segmented" in output
+    assert "1 slide segmented" in output
     assert f"failed: {slides / 'a.png'}" in output
     assert (tmp_path / "out" / "b" / "record.json").is_file()
 
@@ -74,7 +74,7 @@ def test_a_failure_is_told_at_the_end(model: Path, slides: Path, tmp_path: Path)
 def test_scales_must_be_known(model: Path, slides: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="--model-mpp"):
         segment(model, slides / "a.png", "--out", tmp_path / "out", "--mpp", 0.5)
-    with pytest.raises(DataError, match="1 of 1 slides failed") as caught:
+    with pytest.raises(DataError, match="1 of 1 slide failed") as caught:
         segment(model, slides / "a.png", "--out", tmp_path / "out", "--model-mpp", 0.5)
     assert "give it with --mpp" in caught.value.__notes__[0]
     assert not (tmp_path / "out" / "a").exists()

@@ -65,7 +65,8 @@ def wrong(words: list[str], whole: bool) -> str | None:
     if "…" in words:  # a value that is left out, or more of the line
         words = [word for word, before in zip(words, ["", *words], strict=False) if word != "…" or before[:2] == "--"]
         whole = False
-    words = [re.sub(r"\$\{?\w+\}?", "1", word) for word in words]  # a variable of the shell
+    # A variable of the shell, and what stands for any value.
+    words = [re.sub(r"\$\{?\w+\}?|(?<![\w./-])[A-Z]+$", "1", word) for word in words]
     if not whole and any(path == " ".join(words) or path.startswith(f"{' '.join(words)} ") for path in COMMANDS):
         return None
     try:

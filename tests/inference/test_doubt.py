@@ -61,6 +61,8 @@ def test_chances_that_were_not_calibrated_are_said_to_be() -> None:
     card = colour_card()
     assert temperature_of(card, RAW)[0] == 1
     assert "never calibrated" in temperature_of(card, RAW)[1]
+    few = card.model_copy(update={"training_data": {"held_out": 0}})
+    assert "held out no patches" in temperature_of(few, RAW)[1]
     fitted = card.model_copy(update={"temperature": Temperature(value=2.5, calibrated_on="a test")})
     assert temperature_of(fitted, card.inference) == (2.5, "")
     assert "not for minmax" in temperature_of(fitted, InferenceSettings(fusion="minmax"))[1]

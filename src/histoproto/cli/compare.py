@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from histoproto.cli.terminal import terminal
+from histoproto.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +75,9 @@ def compare(
         typer.echo(f"written: {write_page(replace(found.plan, data=data), out, pictures)}")
     if failed:
         logs = ", ".join(str(task.log) for task in failed)
-        raise RunError(f"{len(failed)} runs failed, see {logs}; what is mended is tried again by the same command")
+        raise RunError(
+            f"{counted(len(failed), 'run')} failed, see {logs}; what is mended is tried again by the same command"
+        )
 
 
 def _short(found: Comparison) -> Table:

@@ -14,6 +14,7 @@ from histoproto.cli.data_report import print_annotated, print_cut, print_report
 from histoproto.cli.renamed import OldOut, chosen_out
 from histoproto.cli.slide_options import ImageOption
 from histoproto.cli.terminal import progress_bars
+from histoproto.words import counted
 
 if TYPE_CHECKING:
     from histoproto.tissue import TissueSet
@@ -27,9 +28,9 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DATA", help="Data fold
     report = check_data(folder)
     print_report(report)
     if report.problems:
-        count = len(report.problems)
-        problems = "one problem" if count == 1 else f"{count} problems"
-        raise DataError(f"{folder}: {problems}, listed above; training refuses such a folder")
+        raise DataError(
+            f"{folder}: {counted(len(report.problems), 'problem')}, listed above; training refuses such a folder"
+        )
 
 
 def cut(
@@ -180,8 +181,9 @@ def tiles(
     if empty:
         typer.echo(f"note: no tile with enough tissue in {', '.join(empty)}", err=True)
     typer.echo(
-        f"{sum(counts.values())} tiles of {len(counts)} slides in {out / 'tiles'}\nnext: write 1 where a tile shows "
-        f"a tissue and 0 where it does not in {out / 'labels.csv'}, then histoproto data check {out}"
+        f"{counted(sum(counts.values()), 'tile')} of {counted(len(counts), 'slide')} in {out / 'tiles'}\n"
+        f"next: write 1 where a tile shows a tissue and 0 where it does not in {out / 'labels.csv'}, "
+        f"then histoproto data check {out}"
     )
 
 

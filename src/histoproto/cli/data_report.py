@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from histoproto.cli.terminal import terminal
+from histoproto.words import counted
 
 if TYPE_CHECKING:
     from histoproto.data.check import DataReport
@@ -25,20 +26,20 @@ def print_cut(report: CutReport, out: Path, size: int) -> None:
             f"{count} {'+'.join(name for name, there in zip(report.tissues.names, label, strict=True) if there)}"
             for label, count in labels.most_common()
         )
-        typer.echo(f"{split}: {labels.total()} patches ({found or 'none'})")
+        typer.echo(f"{split}: {labels.total()} patch{'' if labels.total() == 1 else 'es'} ({found or 'none'})")
     for split, groups in report.groups.items():
         typer.echo(f"groups in {split}: {', '.join(groups) or 'none'}")
     if report.groups:
         typer.echo("proved from the files written: no group is on two sides")
     typer.echo(
-        f"{report.regions} regions, {len(report.too_small)} of them smaller than {size} px and skipped; "
+        f"{counted(report.regions, 'region')}, {len(report.too_small)} of them smaller than {size} px and skipped; "
         f"{report.empty} patches without tissue dropped\nnext: histoproto data check {out}"
     )
 
 
 def print_annotated(found: AnnotatedSlides) -> None:
     """Which slides have annotations, and which annotations are no tissue."""
-    typer.echo(f"{len(found.regions)} slides with annotations of {', '.join(found.tissues.names)}")
+    typer.echo(f"{counted(len(found.regions), 'slide')} with annotations of {', '.join(found.tissues.names)}")
     if found.without:
         typer.echo(f"note: left out, for there are no annotations: {', '.join(found.without)}", err=True)
     if found.cut_out:

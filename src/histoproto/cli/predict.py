@@ -19,6 +19,7 @@ from histoproto.cli.inference_options import (
     given,
 )
 from histoproto.cli.terminal import progress_bars
+from histoproto.words import counted
 
 
 def predict(
@@ -70,14 +71,16 @@ def predict(
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     if prediction.done:
-        typer.echo(f"{len(prediction.done)} images segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}")
+        typer.echo(
+            f"{counted(len(prediction.done), 'image')} segmented: {out / 'mask'}, {out / 'overlay'}, {prediction.areas}"
+        )
     for folder in filter(Path.is_dir, images):
         if others := list_others(folder):
             typer.echo(f"note: left out of {folder}, as they are no images of a kind that is read: {others}", err=True)
     for note in notes_on_trust(segmenter.card, settings, segmenter.strangeness is not None):
         typer.echo(f"note: {note}", err=True)
     for note, count in prediction.notes:
-        typer.echo(f"note: {count} of {len(prediction.done)} images: {note}", err=True)
+        typer.echo(f"note: {count} of {counted(len(prediction.done), 'image')}: {note}", err=True)
     if prediction.strange:
         names = ", ".join(path.name for path in prediction.strange[:5]) + (" …" if len(prediction.strange) > 5 else "")
         typer.echo(
@@ -89,4 +92,6 @@ def predict(
         typer.echo(f"failed: {sentence}", err=True)
     if prediction.failed:
         total = len(prediction.failed) + len(prediction.done)
-        raise ImageError(f"{len(prediction.failed)} of {total} images could not be read; the others are done")
+        raise ImageError(
+            f"{len(prediction.failed)} of {counted(total, 'image')} could not be read; the others are done"
+        )

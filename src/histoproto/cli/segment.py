@@ -21,6 +21,7 @@ from histoproto.cli.inference_options import (
 )
 from histoproto.cli.slide_options import ImageOption
 from histoproto.cli.terminal import progress_bars, terminal
+from histoproto.words import counted
 
 if TYPE_CHECKING:
     from histoproto.slides.many.folders import LeftOut
@@ -167,7 +168,7 @@ def segment(
         )
     _print_areas(report.names("done", "finished"), out)
     finished, failed = len(report.names("finished")), len(report.failed)
-    done = f"{len(report.names('done'))} slides segmented, {finished} were finished before, {failed} failed"
+    done = f"{counted(len(report.names('done')), 'slide')} segmented, {finished} were finished before, {failed} failed"
     typer.echo(f"{done}{f', {left_out.count} left out' if left_out.count else ''}: {out}")
     for note in left_out.notes:
         typer.echo(f"note: {note}", err=True)
@@ -188,7 +189,7 @@ def segment(
     for outcome in report.failed:
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:
-        raise DataError(f"{failed} of {len(tasks)} slides failed, for the reasons above")
+        raise DataError(f"{failed} of {counted(len(tasks), 'slide')} failed, for the reasons above")
 
 
 def _rehearse(

@@ -9,6 +9,7 @@ import typer
 
 from histoproto.cli.command import Group, register
 from histoproto.cli.slide_options import ImageOption
+from histoproto.words import counted
 
 
 def info(
@@ -36,7 +37,7 @@ def info(
 
     tasks = find_slides(slides, mpp, image=image)
     if thumbnail and len(tasks) > 1:
-        raise SettingError(f"--thumbnail is for one slide, found {len(tasks)}")
+        raise SettingError(f"--thumbnail is a file for one slide, found {len(tasks)} slides; name one of them")
     if thumbnail and thumbnail.exists():
         raise SettingError(f"{thumbnail} is there already; name another file")
     unreadable = 0
@@ -50,7 +51,7 @@ def info(
         typer.echo(f"  readable: {'yes' if found.readable else 'no: ' + found.problem}")
         unreadable += not found.readable
     if unreadable:
-        raise DataError(f"{unreadable} of {len(tasks)} slides cannot be read")
+        raise DataError(f"{unreadable} of {counted(len(tasks), 'slide')} cannot be read")
     if thumbnail:
         typer.echo(f"written: {thumbnail}")
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from histoproto.words import counted
+
 
 def studio(
     slides: Annotated[
@@ -81,10 +83,10 @@ def merge(
     from histoproto.studio.merging import merge_projects
 
     merged = merge_projects(one, other, out)
-    typer.echo(f"{out}: {merged.tiles} tiles with a label, {merged.events} events")
+    typer.echo(f"{out}: {counted(merged.tiles, 'tile')} with a label, {counted(merged.events, 'event')}")
     if merged.conflicts:
         typer.echo(
-            f"note: {merged.conflicts} tiles were labelled differently in {one} and {other}; both labels are kept, the "
-            "later one stands",
+            f"note: labelled differently in {one} and {other}: {counted(merged.conflicts, 'tile')}; both "
+            "labels are kept, the later one stands",
             err=True,
         )

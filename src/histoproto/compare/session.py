@@ -12,6 +12,7 @@ from histoproto.compare.results import is_finished, read_run
 from histoproto.compare.runner import Runner, Task, plan_tasks
 from histoproto.compare.table import CSV_FILE, MARKDOWN_FILE, write_table
 from histoproto.ledger import Ledger
+from histoproto.words import counted
 
 
 def complete(
@@ -47,7 +48,7 @@ def complete(
     tasks = plan_tasks(plan, out)
     missing = [task for task in tasks if not is_finished(task.variant, task.seed, task.run, plan, paper)]
     if len(missing) < len(tasks):
-        tell(f"{len(tasks) - len(missing)} of {len(tasks)} runs are finished already")
+        tell(f"{len(tasks) - len(missing)} of {counted(len(tasks), 'run')} are finished already")
     failed = Runner(plan.data, jobs, paper, tell, finished).run(missing)
     write_table(read_plan(out), out)
     return failed

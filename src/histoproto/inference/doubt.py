@@ -74,6 +74,11 @@ def doubt_of(chances: Tensor, labels: Tensor) -> Tensor:
 
 def temperature_of(card: ModelCard, settings: InferenceSettings) -> tuple[float, str]:
     """The temperature to use, and a sentence if chances are not calibrated (else nothing)."""
+    if card.temperature is None and card.training_data.get("held_out") == 0:
+        return 1.0, (
+            "the model's chances are not calibrated, for its training held out no patches (of few slides it cannot), "
+            "so what is doubtful is a rough guess"
+        )
     if card.temperature is None:
         return 1.0, "the model's chances were never calibrated; `histoproto calibrate` does it, with its training data"
     if settings.fusion != card.inference.fusion:

@@ -101,7 +101,7 @@ def test_labels_are_those_of_the_area_at_each_pixels_centre(slides: Path) -> Non
 
 def test_patches_of_a_slide_are_cut_like_those_of_an_image(slides: Path, tmp_path: Path) -> None:
     output = run("cut", slides, tmp_path / "out", "--size", 40, "--mpp", 0.5)
-    assert "1 slides with annotations of Stroma, Tumour" in output
+    assert "1 slide with annotations of Stroma, Tumour" in output
     assert "cut out of larger ones that they lie on: 1 Ignore*\n" in output
     assert "left out: 1 without a class\n" in output
     data = open_data(tmp_path / "out")
@@ -143,7 +143,7 @@ def test_classes_annotations_and_groups_may_be_given(slides: Path, tmp_path: Pat
     [
         (
             lambda folder: (folder / "Fall 1.geojson").unlink(),
-            r"none of 1 slides has annotations: expected Fall 1\.geojson",
+            r"none of 1 slide has annotations: expected Fall 1\.geojson",
         ),
         (
             lambda folder: draw(folder / "Fall 1.geojson", (shapely.box(0, 0, 9, 9), None)),
@@ -199,7 +199,7 @@ def half_glass(tmp_path: Path) -> Path:
 def test_tiles_show_tissue_and_wait_for_labels(half_glass: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     output = run("tiles", half_glass, "--out", out, "--classes", "tumour, stroma", "--mpp", 1, "--size", 100)
-    assert "30 tiles of 1 slides" in output
+    assert "30 tiles of 1 slide in" in output
     with (out / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0] == {"image": "tiles/half+0.png", "tumour": "", "stroma": "", "group": "half"}
@@ -229,7 +229,7 @@ def test_tiles_at_random(half_glass: Path, tmp_path: Path) -> None:
     assert "half: 0.8 µm/px is taken, as told, though the file says" in notes[0]
     first, again, other = ([path.name for path in list_images(tmp_path / name / "tiles")] for name in "abc")
     assert first == again != other
-    with pytest.raises(DataError, match="none of 1 slides has a tile with 100% of tissue"):
+    with pytest.raises(DataError, match="none of 1 slide has a tile with 100% of tissue"):
         cut_tiles(tasks, tmp_path / "d", tissues, TileSettings(1.0, 700, tissue=1.0))
     assert not (tmp_path / "d").exists()
     for wrong in ({"per_slide": 0}, {"size": 0}, {"tissue": 2}, {"mpp": -1}):

@@ -30,6 +30,7 @@ from histoproto.slides.many.ray_engine import on_ray
 from histoproto.slides.many.tasks import name_slides
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.task import SlideTask
+from histoproto.words import counted
 
 Engine = Literal["local", "ray"]
 
@@ -109,7 +110,7 @@ def segment_slides(
     if retry_failed:
         named = [job for job in named if has_failed(out, job.name) and not is_finished(out, job.name)]
         if not named:
-            raise DataError(f"none of the {len(tasks)} slides failed before in {out}; leave --retry-failed out")
+            raise DataError(f"none of {counted(len(tasks), 'slide')} failed before in {out}; leave --retry-failed out")
     outcomes = {job.name: Outcome(job, "finished") for job in named if is_finished(out, job.name)}
     for count, outcome in enumerate(outcomes.values(), start=1):
         clear_lock(out, outcome.job.name)

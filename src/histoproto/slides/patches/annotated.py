@@ -27,6 +27,7 @@ from histoproto.slides.regions.placing import check_places
 from histoproto.slides.regions.polygons import paint_polygons
 from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
+from histoproto.words import counted
 
 ENDINGS = (".geojson", ".geojson.gz", ".json")
 """Of files of annotations, the first found is taken."""
@@ -140,8 +141,8 @@ def find_annotated(
     pairs = {path: file for path, file in drawn.items() if file is not None}
     if not pairs:
         raise DataError(
-            f"none of {len(tasks)} slides has annotations: expected {slide_stem(next(iter(tasks)))}.geojson, exported "
-            f"from QuPath, in {annotations or slides}"
+            f"none of {counted(len(tasks), 'slide')} has annotations: expected "
+            f"{slide_stem(next(iter(tasks)))}.geojson, exported from QuPath, in {annotations or slides}"
         )
     found, notes = Counter[str | None](), [*left_out.notes]
     for file in pairs.values():

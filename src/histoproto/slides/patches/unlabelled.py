@@ -23,6 +23,7 @@ from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import SlideReader
 from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
+from histoproto.words import counted
 
 SAMPLES = 16
 """Points along the side of a tile at which it is asked for tissue."""
@@ -103,7 +104,7 @@ def cut_tiles(
                 progress(len(counts), len(tasks))
         write_table(part / "labels.csv", ["image", *tissues.names, "group"], rows)
         if not any(counts.values()):
-            raise DataError(f"none of {len(counts)} slides has a tile with {settings.tissue:.0%} of tissue")
+            raise DataError(f"none of {counted(len(counts), 'slide')} has a tile with {settings.tissue:.0%} of tissue")
         tissues.write(part / "classes.yaml")
         record = {"train": {**asdict(settings), "region_mpp": settings.mpp}}
         (part / "cut.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ import shapely
 
 from histoproto.errors import DataError
 from histoproto.slides.regions.geojson import Region
+from histoproto.words import counted
 
 _CLEARLY_FINER = 0.6
 """µm/px below which micrometres taken for pixels show."""
@@ -38,7 +39,9 @@ def check_places(regions: Sequence[Region], width: int, height: int, mpp: float,
         )
     notes = []
     if outside.any():
-        notes.append(f"{outside.sum()} of {len(regions)} annotations of {source.name} lie outside of the slide")
+        notes.append(
+            f"{outside.sum()} of {counted(len(regions), 'annotation')} of {source.name} lie outside of the slide"
+        )
     if (
         mpp < _CLEARLY_FINER
         and right <= width * mpp
