@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from histoproto.errors import DataError
+from histoproto.inference.segmenter import Segmenter
+from histoproto.model.saving import load_model
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio import learning
 from histoproto.studio.project import Project, ProjectSettings
-from histoproto.studio.rounds import read_guesses, read_scores
+from histoproto.studio.rounds import model_folder, read_guesses, read_scores
+from histoproto.studio.store import Store
+from histoproto.studio.workers import Embedder
 
 NAMES = ["tumour", "stroma", "necrosis"]
 
@@ -58,3 +62,20 @@ def test_too_few_labels_say_how_many_are_needed(project: Project) -> None:
     say(project, ["tumour"], ["stroma"])
     with pytest.raises(DataError, match="at least 4"):
         learning.learn(project)
+
+
+def test_what_is_kept_of_tiles_gives_the_guesses_of_their_pictures(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "STEPS", 3)
+    say(project, *[["tumour", "stroma"], ["stroma"], []] * 3)
+    embedder = Embedder(project)
+    embedder.start()
+    embedder.wait()
+    learning.learn(project)
+    kept = read_guesses(project, 1)
+    assert len(project.store.digests()) == len(kept) == len(project.store.tiles())
+    monkeypatch.setattr(Store, "digests", lambda self: {})
+    network, card = load_model(model_folder(project, 1))
+    seen = learning.guess(project, Segmenter(network, card, "cpu"), list(project.store.tiles().values()))
+    np.testing.assert_allclose(np.stack([kept[tile] for tile in project.store.tiles()]), seen, atol=5e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +35,12 @@ class StoredEncoder(nn.Module):
         lacking = {name: index for index, name in enumerate(names) if name not in self.shelf}
         if lacking:
             self.shelf.add(list(lacking), self.encoder(x[list(lacking.values())]))
+        return [scale.to(x.device) for scale in self.of(names)]
+
+    def of(self, names: Sequence[bytes]) -> list[Tensor]:
+        """The features that are kept under these names, N×C_s×H_s×W_s of each scale; see `Shelf.read`."""
         rows = [self.shelf.read(name) for name in names]
-        return [torch.stack(scale).to(x.device).float() for scale in zip(*rows, strict=True)]
+        return [torch.stack(scale).float() for scale in zip(*rows, strict=True)]
 
 
 def use_stored_features(network: Network, name: str, patch_size: int) -> Network:

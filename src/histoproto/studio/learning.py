@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from histoproto.config import Settings, load_settings
 from histoproto.errors import DataError
 from histoproto.evaluation.classifier import classifier_scores
+from histoproto.features.stored import StoredEncoder
 from histoproto.files import replace_atomically
 from histoproto.inference.patches import as_batch
 from histoproto.inference.segmenter import Segmenter
 from histoproto.methods.registry import PRESETS
+from histoproto.model.network import EncodedNetwork
 from histoproto.model.saving import load_model
 from histoproto.studio.features import kept_with, with_features
 from histoproto.studio.project import Project
@@ -94,7 +96,8 @@ def finish_round(
     segmenter = Segmenter(with_features(project, network, card.model.encoder), card, "cpu")
     chances = guess(project, segmenter, wanted, told)
     ids = np.array([tile.id for tile in wanted], np.int64)
-    score = replace(_score(project, ids, chances, segmenter.card.thresholds, labels), untaught=untaught)
+    score = _score(project, ids, chances, segmenter.card.thresholds, labels)
+    score = replace(score, untaught=untaught, tissues=tuple(project.tissues.names))
     with replace_atomically(folder / "score.json") as temporary:
         temporary.write_text(json.dumps(asdict(score)) + "\n", encoding="utf-8")
     with replace_atomically(folder / "guesses.npz") as temporary, temporary.open("wb") as file:
@@ -135,12 +138,25 @@ def guess(
 ) -> NDArray[np.float32]:
     """The chance of each tissue being in each tile, N×C in [0, 1]."""
     found = [np.empty((0, len(segmenter.tissues)), np.float32)]
+    network, digests = segmenter.network, project.store.digests()
     for start in range(0, len(tiles), BATCH):
         told("looking at tiles", start, len(tiles))
-        pixels = np.stack([project.read_tile(tile) for tile in tiles[start : start + BATCH]])
-        logits = segmenter.network.class_maps(as_batch(pixels, segmenter.device)).logits
+        batch = tiles[start : start + BATCH]
+        names = [digests.get(tile.id, b"") for tile in batch]
+        if isinstance(network, EncodedNetwork) and (kept := _kept(network.encoder, names)):
+            logits = network.head(network.neck(kept)).logits
+        else:
+            pixels = np.stack([project.read_tile(tile) for tile in batch])
+            logits = network.class_maps(as_batch(pixels, segmenter.device)).logits
         found.append(logits.sigmoid().float().cpu().numpy())
     return np.concatenate(found)
+
+
+def _kept(encoder: object, names: Sequence[bytes]) -> list[torch.Tensor] | None:
+    """The features of these names where an encoder can look all of them up, so that no picture need be read."""
+    if isinstance(encoder, StoredEncoder) and all(name in encoder.shelf for name in names):
+        return encoder.of(names)
+    return None
 
 
 def _score(

@@ -28,6 +28,7 @@ from histoproto.slides.task import SlideTask
 from histoproto.studio.records import SlideRow, Tile
 from histoproto.studio.store import Store
 from histoproto.tissue import TissueSet
+from histoproto.version import __version__
 
 Pixels = NDArray[np.uint8]
 
@@ -84,6 +85,11 @@ class ProjectSettings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "its content"
+            if first["type"] == "extra_forbidden":
+                raise SettingError(
+                    f"{source}: {where} is no setting that HistoProto {__version__} knows; was the project made by a "
+                    "newer version?"
+                ) from error
             raise SettingError(f"{source}: {where}: {first['msg']}, found {str(first['input'])[:60]!r}") from error
 
     def write(self, path: Path) -> None:
@@ -120,19 +126,28 @@ class Project:
         except OSError as error:
             raise OutputError(f"the folder {folder} cannot be made: {error.strerror or error}") from error
         settings.write(folder / PROJECT_FILE)
-        return cls(folder, settings, Store(folder / LABELS_FILE))
+        project = cls(folder, settings, Store(folder / LABELS_FILE))
+        project.store.know_tissues(project.tissues.names)
+        return project
 
     @classmethod
     def open(cls, folder: Path) -> Project:
         """Open a project that is there.
 
         Raises:
-            DataError: it is none; SettingError: its settings are malformed.
+            DataError: it is none; SettingError: its settings are malformed, or labels name a tissue that is not among
+                them.
         """
         path = folder / PROJECT_FILE
         if not path.is_file():
             raise DataError(f"{folder} is no project of the studio ({PROJECT_FILE} is missing)")
-        return cls(folder, ProjectSettings.checked(read_yaml(path), str(path)), Store(folder / LABELS_FILE))
+        project = cls(folder, ProjectSettings.checked(read_yaml(path), str(path)), Store(folder / LABELS_FILE))
+        try:
+            project.store.know_tissues(project.tissues.names)
+        except BaseException:
+            project.store.close()
+            raise
+        return project
 
     def with_doubles(self, share: float) -> Project:
         """The project with another part of second readings, kept in `project.yaml`.
@@ -158,14 +173,15 @@ class Project:
         from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # torch: not for every start
 
         known = {slide.path for slide in self.store.slides()}
-        names = {slide.name for slide in self.store.slides()}
+        there = {slide.name: slide for slide in self.store.slides()}
         new = 0
         for name, task in name_slides(tasks).items():
             path = task.path.resolve()
             if path in known:
                 continue
-            if name in names:
-                raise DataError(f"{path} and another slide of the project are both called {name!r}; rename one")
+            if name in there:
+                self._move_slide(there[name], path, task.mpp)
+                continue
             told(f"looking for tissue on {name}")
             with open_slide(path, task.mpp) as reader:
                 mpp = require_mpp(reader)
@@ -180,6 +196,22 @@ class Project:
                 self.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
             new += 1
         return new
+
+    def _move_slide(self, slide: SlideRow, path: Path, mpp: float | None) -> None:
+        """Take note that a slide lies elsewhere now."""
+        if slide.path.exists():
+            raise DataError(f"{path} and another slide of the project are both called {slide.name!r}; rename one")
+        with open_slide(path, mpp) as reader:
+            if (reader.width, reader.height) != (slide.width, slide.height):
+                raise DataError(
+                    f"{path} ({reader.width}×{reader.height} px) is another slide than {slide.name!r} of the project "
+                    f"({slide.width}×{slide.height} px), which was at {slide.path}; rename it, or put that one back"
+                )
+        self.store.add_slide(replace(slide, path=path), [])
+
+    def missing_slides(self) -> list[str]:
+        """Names of the slides whose files are not where they were."""
+        return [slide.name for slide in self.store.slides() if not slide.path.exists()]
 
     def is_check(self, slide: str, index: int) -> bool:
         """Whether a tile belongs to the random share; the same in every copy of the project."""

@@ -6,6 +6,7 @@ Apart from `learning.py`, so that the server can begin before torch is loaded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ class Score:
         low, high: of its 95 % interval by bootstrap over tiles.
         f1: mean over tissues at the gating thresholds.
         untaught: tissues that were in none of the labels or in all of them; the map does not know them.
+        tissues: that the model knows, in order.
     """
 
     labels: int
@@ -36,6 +38,7 @@ class Score:
     high: float | None = None
     f1: float | None = None
     untaught: tuple[str, ...] = ()
+    tissues: tuple[str, ...] = ()
 
 
 def round_folder(project: Project, number: int) -> Path:
@@ -44,14 +47,39 @@ def round_folder(project: Project, number: int) -> Path:
 
 
 def finished_rounds(project: Project) -> list[int]:
-    """The rounds that have a model and its guesses, in order."""
+    """The rounds that have a model of the tissues of the project and its guesses, in order.
+
+    Those from before a tissue was added are none of them.
+    """
+    names = tuple(project.tissues.names)
+    return [number for number in _rounds(project) if _knows(project, number, names)]
+
+
+def _knows(project: Project, number: int, names: tuple[str, ...]) -> bool:
+    if tissues := _score(project, number).tissues:
+        return tissues == names
+    with np.load(round_folder(project, number) / "guesses.npz", allow_pickle=False) as file:  # of version 0.2.0
+        return bool(file["chances"].shape[1] == len(names))
+
+
+def _rounds(project: Project) -> list[int]:
     folders = sorted((project.folder / "rounds").glob("[0-9]*"))
     return [int(folder.name) for folder in folders if (folder / "guesses.npz").is_file()]
 
 
+def _score(project: Project, number: int) -> Score:
+    path = round_folder(project, number) / "score.json"
+    return _read_score(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)  # the page asks for all of them every other second
+def _read_score(path: Path, _changed: int) -> Score:
+    return read_json_as(path, Score)
+
+
 def next_round(project: Project) -> int:
     """The number of the round to come; numbers of rounds that were stopped are used again."""
-    return max(finished_rounds(project), default=0) + 1
+    return max(_rounds(project), default=0) + 1
 
 
 def read_guesses(project: Project, number: int) -> dict[int, NDArray[np.float32]]:
@@ -61,8 +89,8 @@ def read_guesses(project: Project, number: int) -> dict[int, NDArray[np.float32]
 
 
 def read_scores(project: Project) -> list[Score]:
-    """The scores of all rounds, in order."""
-    return [read_json_as(round_folder(project, number) / "score.json", Score) for number in finished_rounds(project)]
+    """The scores of all finished rounds, in order."""
+    return [_score(project, number) for number in finished_rounds(project)]
 
 
 def model_folder(project: Project, number: int) -> Path:

@@ -41,7 +41,8 @@ class Session:
         told: is given each note as it comes, and what went wrong.
 
     Attributes:
-        notes: what came of the labels that were taken over, in words.
+        notes: what came of the labels that were taken over, and what else there is to know, in words.
+        missing: slides whose files are not where they were.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Session:
     ):
         self.folder, self.tasks, self.labels, self.automatic = folder, list(tasks), list(labels), automatic
         self.notes: list[str] = []
+        self.missing: frozenset[str] = frozenset()
         self._told = told
         self.project: Project | None = None
         self.busy, self.problem = "", ""
@@ -128,22 +130,45 @@ class Session:
     def _plan(self) -> None:
         project = self.opened()
         try:
+            self._note_late_tissues(project)
             project.add_slides(self.tasks, self._tell)  # together, so that slides of one name are told apart
+            self._look_for_slides(project)
             from histoproto.studio.taking_over import take_over  # torch, as above
 
             for source in self.labels:
                 self._tell(f"taking over {source}")
                 found = take_over(project, source)
-                for note in (f"{found.tiles} labels were taken over from {source}", *found.notes):
-                    self.notes.append(note)
-                    self._told(note)
-            self.embedder = Embedder(project)
+                self._note(f"{found.tiles} labels were taken over from {source}", *found.notes)
+            self.embedder = Embedder(project, self.missing)
             self.embedder.start()
         except Exception as error:  # told on the page, whatever it is; the rest goes on
             self.problem = str(error)
             self._told(self.problem)
         finally:
             self.busy = ""
+
+    def _note_late_tissues(self, project: Project) -> None:
+        for name, older in project.store.know_tissues(project.tissues.names).items():
+            if older:
+                self._note(
+                    f"{older} label{'s are' if older > 1 else ' is'} older than the tissue {name} and count as without "
+                    "it; label those tiles again that have it"
+                )
+
+    def _look_for_slides(self, project: Project) -> None:
+        self.missing = frozenset(lost := project.missing_slides())
+        if lost:
+            named = ", ".join(lost[:5]) + (" and others" if len(lost) > 5 else "")
+            self._note(
+                f"{len(lost)} of {len(project.store.slides())} slides are not where they were ({named}) and are left "
+                "out; put them back, or name their new place: histoproto studio SLIDES --project "
+                f"{self.folder}"
+            )
+
+    def _note(self, *notes: str) -> None:
+        for note in notes:
+            self.notes.append(note)
+            self._told(note)
 
     def _tell(self, what: str) -> None:
         self.busy = what
@@ -171,7 +196,7 @@ class Session:
 
     def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
-        project, skip = self.opened(), set(without)
+        project, skip = self.opened(), {*without, *self._lost()}
         with self._lock:  # all of it, for two people may ask at once
             pool, known = self.known(who)
             known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
@@ -182,10 +207,15 @@ class Session:
                 free = (tile for tile in order if tile.id not in held and tile.id not in project.store.labels())
                 found = [(tile, FIRST) for tile in islice(free, count)]
             if share := project.settings.doubles:
-                seconds = second_readings(project.store.by_person(), who, share, held, skip, count)
+                seconds = second_readings(project.store.by_person(), who, share, held, without, count)
                 found = [*((project.store.tile(tile), SECOND) for tile in seconds), *found][:count]
             self._claims.give(who, (tile.id for tile, _ in found))
         return [self.describe(tile, why) for tile, why in found]
+
+    def _lost(self) -> set[int]:
+        """Tiles of slides that are not there."""
+        tiles = self.opened().store.tiles().values() if self.missing else ()
+        return {tile.id for tile in tiles if tile.slide in self.missing}
 
     def describe(self, tile: Tile, why: Suggestion | None = None, reason: str = "") -> dict[str, Any]:
         """What the page is told of a tile: where it is, what stands, what the model guesses, why it is asked for."""

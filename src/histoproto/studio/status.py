@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from histoproto.studio.advice import advice
-from histoproto.studio.rounds import read_scores
+from histoproto.studio.rounds import finished_rounds, read_scores
 from histoproto.studio.session import Session
 
 
@@ -38,6 +38,7 @@ def status(session: Session) -> dict[str, Any]:
                 "mpp": slide.mpp,
                 "labels": labels_of[slide.name],
                 "tiles": tiles_of[slide.name],
+                "missing": slide.name in session.missing,
             }
             for slide in project.store.slides()
         ],
@@ -64,6 +65,7 @@ def status(session: Session) -> dict[str, Any]:
         if learner
         else None,
         "round": session.round,
+        "rounds": finished_rounds(project),
         "scores": [vars(score) for score in read_scores(project)],
         "advice": [vars(one) for one in advice(known)],
         "plateau": session.plateau and vars(session.plateau),

@@ -113,9 +113,15 @@ class Store:
         return tile_of(rows[0])
 
     def embed(
-        self, tiles: Sequence[int], vectors: NDArray[np.float16], looks: Mapping[int, Sequence[float]] | None = None
+        self,
+        tiles: Sequence[int],
+        vectors: NDArray[np.float16],
+        looks: Mapping[int, Sequence[float]] | None = None,
+        digests: Mapping[int, bytes] | None = None,
     ) -> None:
-        """Keep the embeddings of tiles, N×D, and how they look: share of tissue, of ink, and sharpness, by tile."""
+        """Keep the embeddings of tiles, N×D; how they look: share of tissue, of ink, and sharpness, by tile; and the
+        names of their features, by tile.
+        """
         rows = [(tile, vector.tobytes()) for tile, vector in zip(tiles, vectors.astype(np.float16), strict=True)]
         with self._writing() as database:
             database.executemany("INSERT INTO embeddings (tile, vector) VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
@@ -123,6 +129,11 @@ class Store:
                 "INSERT INTO looks VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 [(tile, *look) for tile, look in (looks or {}).items()],
             )
+            database.executemany("INSERT INTO digests VALUES (?, ?) ON CONFLICT DO NOTHING", (digests or {}).items())
+
+    def digests(self) -> dict[int, bytes]:
+        """The names of the features of tiles, by tile, as `embed` was told."""
+        return {row["tile"]: row["digest"] for row in self._rows("SELECT * FROM digests")}
 
     def looks(self) -> dict[int, tuple[float, float, float]]:
         """How tiles look, by tile, as `embed` was told."""
@@ -238,6 +249,29 @@ class Store:
         for row in rows:
             found.setdefault(row["who"], {})[row["tile"]] = label_of(row)
         return found
+
+    def know_tissues(self, names: Sequence[str]) -> dict[str, int]:
+        """Note the tissues that can be ticked from now on; of each, the labels that are older than it.
+
+        Raises:
+            SettingError: a label that stands names another one.
+        """
+        ticked = self._rows("SELECT DISTINCT value FROM standing, json_each(ticks)")
+        for (tissue,) in ticked:
+            if tissue not in names:
+                raise SettingError(
+                    f"labels in {self.path} name the tissue {tissue!r}, which is not among those of the project "
+                    f"({', '.join(names)}); give it this name again in project.yaml"
+                )
+        known = {row["name"]: row["after"] for row in self._rows("SELECT * FROM tissues")}
+        last = int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0]) if known else 0
+        if set(names) - known.keys():
+            with self._writing() as database:
+                database.executemany(
+                    "INSERT INTO tissues VALUES (?, ?) ON CONFLICT DO NOTHING", [(n, last) for n in names]
+                )
+        labels = [label for label in self.labels().values() if label.verdict == "label"]
+        return {name: sum(label.event <= known.get(name, last) for label in labels) for name in names}
 
     def count_events(self) -> int:
         """How much was ever said."""

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,10 +35,15 @@ def pool_order(tiles: Sequence[Tile], seed: int = 0) -> list[Tile]:
 
 
 class Embedder:
-    """A thread that gives tiles their embeddings (mean of the last feature map of the default encoder, frozen)."""
+    """A thread that gives tiles their embeddings (mean of the last feature map of the default encoder, frozen).
 
-    def __init__(self, project: Project):
-        self.project = project
+    Args:
+        project: whose tiles.
+        without: slides that are left out.
+    """
+
+    def __init__(self, project: Project, without: Container[str] = ()):
+        self.project, self.without = project, without
         self.done, self.total, self.problem = 0, 0, ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="embedder", daemon=True)
@@ -64,7 +69,8 @@ class Embedder:
 
     def _work(self) -> None:
         try:
-            order = pool_order(list(self.project.store.tiles().values()), self.project.settings.seed)
+            tiles = [tile for tile in self.project.store.tiles().values() if tile.slide not in self.without]
+            order = pool_order(tiles, self.project.settings.seed)
             known = set(self.project.store.embeddings()[0].tolist())
             open_ = [tile for tile in order if tile.id not in known]
             self.total, self.done = len(order), len(order) - len(open_)
@@ -72,6 +78,7 @@ class Embedder:
                 return
             import torch  # takes seconds, for which no tile shall wait
 
+            from histoproto.features.views import digest
             from histoproto.inference.patches import as_batch
             from histoproto.studio.features import stored_encoder
             from histoproto.studio.looks import look_at
@@ -85,10 +92,13 @@ class Embedder:
                 with torch.inference_mode():
                     vectors = encoder(as_batch(pixels, torch.device("cpu")))[-1].mean(dim=(2, 3)).half().numpy()
                 looks = {tile.id: look_at(own) for tile, own in zip(batch, pixels, strict=True)}
-                self.project.store.embed([tile.id for tile in batch], vectors, looks)
+                digests = {tile.id: digest(own) for tile, own in zip(batch, pixels, strict=True)}
+                self.project.store.embed([tile.id for tile in batch], vectors, looks, digests)
                 self.done += len(batch)
         except HistoProtoError as error:
-            self.problem = sentence(error)
+            self.problem = f"tiles can no longer be looked at: {sentence(error)}"
+        except Exception as error:  # told on the page, whatever it is; nobody else would hear of it
+            self.problem = f"tiles can no longer be looked at: {type(error).__name__}: {error}"
 
 
 class Learner:
@@ -156,7 +166,10 @@ class Learner:
         with self._lock:
             if self._process is process and self.working:
                 self.working, self.doing = False, ""
-                self.problem = f"learning ended without a result (exit code {process.exitcode})"
+                self.problem = (
+                    f"learning ended without a result (exit code {process.exitcode}); logs/learning.log of the project "
+                    "says more"
+                )
 
 
 def _rounds(folder: Path, connection: Connection) -> None:

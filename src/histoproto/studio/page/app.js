@@ -1,7 +1,8 @@
 // The frame of the page: what is shown, whose labels they are, and what the server says of itself.
 
-import { html, render, useState, useEffect, useCallback } from './vendor/preact.js';
+import { html, render, useState, useEffect, useCallback, useRef } from './vendor/preact.js';
 import { get, post } from './api.js';
+import { Saving } from './saving.js';
 import { Setup } from './setup.js';
 import { Label } from './label.js';
 import { Slides } from './slides.js';
@@ -20,16 +21,19 @@ function place() { // #view/slide/x/y/zoom, so that a place can be sent to someb
 
 function App() {
   const [state, setState] = useState(null);
-  const [problem, setProblem] = useState('');
+  const [problem, setProblem] = useState(''); // of what was done last
+  const [lost, setLost] = useState(''); // while the server does not answer
+  const [unsaved, setUnsaved] = useState(0); // labels that wait for it
   const [where, setWhere] = useState(place());
   const [who, setWho] = useState(localStorage.getItem('who') || '');
   const [theme, setTheme] = useState(localStorage.getItem('theme') || '');
   const [keys, setKeys] = useState(false);
+  const [closed, setClosed] = useState([]); // what was wrong from the start, and was read
   const [picked, setPicked] = useState(null); // tiles that were picked on a slide or in a list, to be labelled now
   const [group, setGroup] = useState(null); // tiles that were picked to be labelled together
 
   const refresh = useCallback(async () => {
-    try { setState(await get('/api/state')); setProblem(''); } catch (error) { setProblem(error.message); }
+    try { setState(await get('/api/state')); setLost(''); } catch (error) { setLost(error.message); }
   }, []);
   useEffect(() => { refresh(); const timer = setInterval(refresh, POLL); return () => clearInterval(timer); }, []);
   useEffect(() => { const moved = () => setWhere(place()); addEventListener('hashchange', moved);
@@ -47,13 +51,17 @@ function App() {
     return () => removeEventListener('keydown', pressed);
   }, []);
 
-  const attempt = async (work) => { // do something and show what went wrong
-    try { const result = await work(); setProblem(''); refresh(); return result; }
+  const attempt = async (work, quiet = false) => { // do something and show what went wrong; quiet: nobody asked for it
+    try { const result = await work(); if (!quiet) { setProblem(''); refresh(); } return result; }
     catch (error) { setProblem(error.message); return null; }
   };
+  const saving = useRef(null);
+  saving.current = saving.current || new Saving((waiting, why) => { setUnsaved(waiting); setLost(why); },
+    (why) => setProblem(`a label was not saved: ${why}`));
+  const say = async (body) => { const kept = await saving.current.say(body); refresh(); return kept; };
 
-  if (!state) return html`<main class="wait"><p>${problem || 'opening the project …'}</p></main>`;
-  if (!state.project) return html`<${Setup} state=${state} problem=${problem}
+  if (!state) return html`<main class="wait"><p role="status">${lost || 'opening the project …'}</p></main>`;
+  if (!state.project) return html`<${Setup} state=${state} problem=${problem || lost}
     create=${(body) => attempt(() => post('/api/project', body))} />`;
 
   const seek = async ({ wanted, unwanted }) => { // tiles that would teach what is lacking
@@ -61,7 +69,7 @@ function App() {
     const found = await attempt(() => get(`/api/seek?${asked}`));
     if (found && found.length) { setGroup(null); setPicked(found); location.hash = 'label'; }
   };
-  const shared = { state, who, attempt, picked, setPicked, group, setGroup, seek, where };
+  const shared = { state, who, attempt, say, picked, setPicked, group, setGroup, seek, where };
   return html`
     <header>
       <h1>${state.project.name}</h1>
@@ -75,8 +83,11 @@ function App() {
       <button class="quiet" onClick=${() => setTheme(dark ? 'light' : 'dark')}>${dark ? 'light' : 'dark'}</button>
       <button class="quiet" onClick=${() => setKeys(true)} aria-label="keys">?</button>
     </header>
-    ${(problem || state.problem) && html`<p class="problem" role="alert">${problem || state.problem}
-      <button class="quiet" onClick=${() => setProblem('')}>close</button></p>`}
+    ${lost && html`<p class="problem" role="alert">${lost} ${unsaved ? `${unsaved} label${unsaved > 1 ? 's wait' : ' waits'} to be saved: leave this page open.` : 'What was shown as saved is safe.'}</p>`}
+    ${[problem, state.problem].filter((one) => one && !closed.includes(one)).map((one) => html`<p class="problem" role="alert">${one}
+      <button class="quiet" onClick=${() => { setProblem(''); setClosed([...closed, one].filter((each) => each === state.problem)); }}>close</button></p>`)}
+    ${state.notes.filter((one) => !closed.includes(one)).map((one) => html`<p class="note" role="status">${one}
+      <button class="quiet" onClick=${() => setClosed([...closed, one])}>close</button></p>`)}
     ${where.view === 'label' && html`<${Label} ...${shared} />`}
     ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
     ${where.view === 'contradictions' && html`<${Contradictions} ...${shared} />`}

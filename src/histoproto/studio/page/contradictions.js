@@ -1,15 +1,15 @@
 // Labels that the model contradicts: one of the two is wrong.
 
 import { html, useState, useEffect } from './vendor/preact.js';
-import { get, post } from './api.js';
+import { get } from './api.js';
 
-export function Contradictions({ state, who, attempt, setPicked }) {
+export function Contradictions({ state, who, attempt, say: save, setPicked }) {
   const [tiles, setTiles] = useState(null);
   const load = () => attempt(() => get('/api/disagreements')).then((found) => found && setTiles(found));
   useEffect(() => { load(); }, [state.round]);
   const names = state.project.tissues.map((one) => one.name);
   const say = async (tile, ticks, reason) => {
-    const kept = await attempt(() => post('/api/say', { who, tile: tile.tile, verdict: 'label', ticks, reason }));
+    const kept = await save({ who, tile: tile.tile, verdict: 'label', ticks, reason });
     if (kept) setTiles((before) => before.filter((one) => one.tile !== tile.tile));
   };
   const seen = (tile) => names.filter((name) => tile.guess[name] >= 0.5);

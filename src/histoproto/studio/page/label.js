@@ -22,7 +22,7 @@ export function Label(props) {
   </main>`;
 }
 
-function One({ state, who, attempt, picked, setPicked, setGroup, seek }) {
+function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
   const tissues = state.project.tissues;
   const [queue, setQueue] = useState([]);
   const [past, setPast] = useState([]);
@@ -45,7 +45,7 @@ function One({ state, who, attempt, picked, setPicked, setGroup, seek }) {
     filling.current = true;
     const asked = round.current;
     const without = [...waiting, ...said.current].map((one) => one.tile);
-    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${without}`));
+    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${without}`), true);
     filling.current = false;
     if (!more || asked !== round.current) { // of a model that is no longer the last: ask again
       setTimeout(() => setQueue((before) => [...before]), more ? 0 : RETRY);
@@ -60,7 +60,7 @@ function One({ state, who, attempt, picked, setPicked, setGroup, seek }) {
     const kept = queue.filter((one, index) => index === 0 || one.kind === 'picked');
     setQueue(kept);
     kept.filter((one) => one.round !== state.round).forEach(async (one) => {
-      const fresh = await attempt(() => get(`/api/tile/${one.tile}`));
+      const fresh = await attempt(() => get(`/api/tile/${one.tile}`), true);
       if (fresh) setQueue((before) => { Object.assign(one, { guess: fresh.guess, round: fresh.round }); return [...before]; });
     });
   }, [state.round]);
@@ -76,8 +76,7 @@ function One({ state, who, attempt, picked, setPicked, setGroup, seek }) {
     about.said = true;
     setNow({ tile: about.tile, ticks: marks, verdict: '…' });
     const body = { who, tile: about.tile, verdict: what, ticks: marks, reason: about.reason, seconds: (performance.now() - since.current) / 1000 };
-    saving.current = saving.current.then(async () => {
-      const kept = await attempt(() => post('/api/say', body));
+    saving.current = say(body).then((kept) => {
       if (kept) about.label = { verdict: what, ticks: marks };
       setNow((one) => (one.tile === about.tile && one.ticks === marks ? { ...one, verdict: kept ? what : 'not saved' } : one));
     });

@@ -1,10 +1,10 @@
 // Many like tiles, ticked together by click, drag and key.
 
 import { html, useState, useEffect, useRef, useCallback } from './vendor/preact.js';
-import { get, post } from './api.js';
+import { get } from './api.js';
 import { Counts } from './counts.js';
 
-export function Many({ state, who, attempt, group, setGroup, seek }) {
+export function Many({ state, who, attempt, say: save, group, setGroup, seek }) {
   const tissues = state.project.tissues;
   const [tiles, setTiles] = useState([]);
   const [chosen, setChosen] = useState(new Set());
@@ -28,7 +28,7 @@ export function Many({ state, who, attempt, group, setGroup, seek }) {
   const mark = (tile, on) => setChosen((before) => { const after = new Set(before); if (on) after.add(tile); else after.delete(tile); return after; });
   const say = async (verdict, ticks) => {
     for (const one of tiles.filter((each) => chosen.has(each.tile))) {
-      if (!(await attempt(() => post('/api/say', { who, tile: one.tile, verdict, ticks, reason: 'labelled together' })))) return;
+      if (!(await save({ who, tile: one.tile, verdict, ticks, reason: 'labelled together' }))) return;
       one.label = { verdict, ticks };
     }
     const rest = tiles.filter((one) => !chosen.has(one.tile));

@@ -2,18 +2,19 @@
 
 import { html, useState, useEffect, useMemo, useRef } from './vendor/preact.js';
 import { get } from './api.js';
+import { List } from './list.js';
 import { Pane } from './pane.js';
 import { Spot } from './spot.js';
 
 const ON = [true]; // one object, so that nothing is painted anew for its sake
 
-export function Slides({ state, who, attempt, setPicked, where }) {
+export function Slides({ state, who, attempt, say, setPicked, where }) {
   const [name, ...rest] = where.rest;
   const prototype = rest[0] === 'prototype' ? { tissue: +rest[1], number: +rest[2] } : null; // what fires where
   const [x, y, zoom] = prototype ? [] : rest;
   const slide = state.slides.find((one) => one.name === name) || state.slides[0];
   const start = useMemo(() => [x, y, zoom], [name, x, y, zoom]);
-  const rounds = Array.from({ length: state.round }, (_, i) => i + 1);
+  const { rounds } = state;
   const tissues = state.project.tissues;
   const untaught = state.scores.at(-1)?.untaught || [];
   const [round, setRound] = useState(null); // null: the last
@@ -54,8 +55,7 @@ export function Slides({ state, who, attempt, setPicked, where }) {
   const main = fires ? `prototype/${state.round}/${prototype.tissue}/${prototype.number}` : layerOf(number);
   return html`<main class="slides">
     <aside>
-      <label>slide <select value=${slide.name} onChange=${(event) => { location.hash = ['slides', encodeURIComponent(event.target.value), ...(prototype ? rest : [])].join('/'); }}>
-        ${state.slides.map((one) => html`<option value=${one.name}>${one.name} (${one.labels} labels)</option>`)}</select></label>
+      <${List} slides=${state.slides} shown=${slide} more=${prototype ? rest : []} />
       ${fires && html`<p class="firing">Where ${fires.name} fires: the stronger, the more colour. <a href=${`#slides/${encodeURIComponent(slide.name)}`}>back to the map</a>
         · <a href=${`#prototypes/${encodeURIComponent(tissues[prototype.tissue].name)}`}>all prototypes</a></p>`}
       ${!fires && html`<label>map of <select value=${round || ''} onChange=${(event) => setRound(+event.target.value || null)}>
@@ -71,7 +71,7 @@ export function Slides({ state, who, attempt, setPicked, where }) {
       ${!spot && !fires && html`<ul class="chips legend">${tissues.map((one, index) => html`<li><button class="chip" style=${`--tissue: ${one.colour}`}
         aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}${untaught.includes(one.name) ? ' · not learnt yet' : ''}</button></li>`)}</ul>
       <p class="fine">hold <kbd>m</kbd> to hide the map; click a place that is wrong to correct it</p>`}
-      ${spot && html`<${Spot} key=${spot.tile} tile=${spot} state=${state} who=${who} attempt=${attempt} close=${() => setSpot(null)}
+      ${spot && html`<${Spot} key=${spot.tile} tile=${spot} state=${state} who=${who} say=${say} close=${() => setSpot(null)}
         open=${(tile) => { setPicked([tile]); location.hash = 'label'; }} />`}
     </aside>
     <div class="stage">

@@ -1,20 +1,17 @@
 // A tile that was clicked on a slide, corrected there with one key.
 
 import { html, useState, useEffect, useRef } from './vendor/preact.js';
-import { post } from './api.js';
 
-export function Spot({ tile, state, who, attempt, open, close }) {
+export function Spot({ tile, state, who, say, open, close }) {
   const tissues = state.project.tissues;
   const standing = tile.label && tile.label.verdict === 'label' ? tile.label.ticks : [];
   const [said, setSaid] = useState(null); // ticks, and whether they are saved
   useEffect(() => { setSaid(null); }, [tile.tile]);
   const ticks = said ? said.ticks : standing;
-  const saving = useRef(Promise.resolve());
   const save = (marks) => {
     setSaid({ ticks: marks, saved: 'saving …' });
     const body = { who, tile: tile.tile, verdict: 'label', ticks: marks, reason: tile.reason };
-    saving.current = saving.current.then(async () => {
-      const kept = await attempt(() => post('/api/say', body));
+    say(body).then((kept) => {
       if (kept) tile.label = { verdict: 'label', ticks: marks, who };
       setSaid((before) => (before && before.ticks === marks ? { ticks: marks, saved: kept ? `saved: ${marks.join(', ') || 'none of these'}` : 'not saved' } : before));
     });
