@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from histoproto.errors import OutputError, RunError, SettingError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.inference.strangeness import Strangeness, fit_spread
 from histoproto.model import archive
-from histoproto.model.archive import MEMBERS, opened, unpack, write_archive
+from histoproto.model.archive import MEMBERS, opened, unpack, unpack_beside, write_archive
 from histoproto.model.publishing import push
 from histoproto.model.saving import FAMILIAR_FILE, load_model, write_card
 
@@ -102,6 +103,52 @@ def test_commands_that_write_into_a_run_unpack_the_zip_beside_itself(run: Path, 
     assert (tmp_path / "model" / "report.html").is_file()
     assert f"unpacked to {tmp_path / 'model'}" in done.output
     assert "unpacked" not in CliRunner().invoke(app, ["report", str(file)]).output
+
+
+def test_a_folder_beside_a_zip_that_is_something_else_is_neither_used_nor_filled(run: Path, tmp_path: Path) -> None:
+    file = write_archive(run, tmp_path / "model.zip")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README.md").write_text("mine")
+    with pytest.raises(RunError, match="does not hold this model"):
+        unpack_beside(file)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["README.md"]
+    tiny_run(tmp_path / "model")  # of the same sizes, with other weights
+    with pytest.raises(RunError, match="does not hold this model"):
+        unpack_beside(file)
+    shutil.rmtree(tmp_path / "model")
+    assert unpack_beside(file) == (tmp_path / "model", True)
+    assert unpack_beside(file) == (tmp_path / "model", False)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_is_told_however_it_is_compressed(method: int, run: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", method) as file:
+        for name in ("model.safetensors", "model.json"):
+            file.write(run / name, name)
+    unpack(tmp_path / "model.zip", tmp_path / "fine")
+    assert (tmp_path / "fine" / "model.json").read_bytes() == (run / "model.json").read_bytes()
+    content = bytearray((tmp_path / "model.zip").read_bytes())
+    for place in range(100, len(content) - 300, 97):
+        content[place] ^= 0xFF
+    (tmp_path / "model.zip").write_bytes(content)
+    with pytest.raises(RunError, match="may be damaged"):
+        unpack(tmp_path / "model.zip", tmp_path / "out")
+
+
+def test_what_would_fill_the_disk_is_not_unpacked(run: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(run / "model.json", "model.json")
+        file.writestr("model.safetensors", bytes(30 << 20))
+    with pytest.raises(RunError, match="larger than any model"):
+        unpack(tmp_path / "model.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_zip_is_written_over_nothing_else(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.zip").write_text("mine")
+    with pytest.raises(OutputError, match="not of HistoProto's making"):
+        write_archive(run, tmp_path / "model.zip")
+    assert (tmp_path / "model.zip").read_text() == "mine"
 
 
 class FakeHub:

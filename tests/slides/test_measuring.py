@@ -116,6 +116,26 @@ def test_what_is_no_map_is_a_sentence(maps: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_maps_of_other_tissues_and_folders_that_are_not_whole_are_told(maps: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.csv"
+    record = json.loads((maps / "b" / "record.json").read_text())
+    swapped = [record["tissues"][index] for index in (1, 0, 2)]
+    for tissues in (swapped, record["tissues"][:2]):
+        (maps / "b" / "record.json").write_text(json.dumps({**record, "tissues": tissues}))
+        with pytest.raises(ImageError, match="is not the map"):
+            measure_results(maps, out)
+    (maps / "b" / "record.json").write_text(json.dumps(record))
+    tifffile.imwrite(maps / "b" / "tissue.ome.tif", np.full((128, 550), 9, np.uint8))
+    with pytest.raises(ImageError, match="holds the label 9, expected 0 to 4"):
+        measure_results(maps, out)
+    (maps / "b" / "tissue.ome.tif").unlink()
+    shutil.copytree(maps / "a", maps / "c")
+    (maps / "c" / "record.json").unlink()
+    measured, notes = measure_results(maps, out)
+    assert list(measured) == ["a"]
+    assert notes == ["b is left out: it has no tissue.ome.tif", "c is left out: it has no record.json"]
+
+
 def test_that_only_regions_were_segmented_is_said(maps: Path, tmp_path: Path) -> None:
     record = json.loads((maps / "b" / "record.json").read_text())
     (maps / "b" / "record.json").write_text(json.dumps({**record, "regions": "/x/drawn.geojson"}))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from histoproto.errors import OutputError, RunError
 from histoproto.files import replace_atomically
+from histoproto.ledger import own
 
 KEPT_OF_A_RUN = ("config.yaml", "history.csv", "begun.json")
 """Files of a run folder that hold settings and losses."""
@@ -41,14 +42,18 @@ def write_bundle(file: Path, findings: Iterable[str], run: Path | None = None) -
         run: a run folder whose settings, history and logs belong to the fault.
 
     Raises:
-        OutputError: the file is no zip or cannot be written.
+        OutputError: the file is no zip, cannot be written, or is there already and not of our making.
         RunError: there is no such run folder.
     """
     if file.suffix != ".zip":
         raise OutputError(f"{file}: a bundle ends in .zip")
     if run is not None and not run.is_dir():
         raise RunError(f"there is no run folder {run}")
-    with replace_atomically(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        own(file),
+        replace_atomically(file) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         archive.writestr("doctor.txt", without_names("\n".join(findings) + "\n"))
         for name, text in _logs(run):
             archive.writestr(name, without_names(text))

@@ -32,14 +32,12 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
 
 def run_folder(run: Path) -> Path:
     """The folder of a run, for commands that write into it: a zip is unpacked beside itself first, and stays so."""
-    from histoproto.model.archive import is_archive, unpack
-    from histoproto.model.saving import CARD_FILE
+    from histoproto.model.archive import is_archive, unpack_beside
 
     if not is_archive(run):
         return run
-    folder = run.with_suffix("")
-    if not (folder / CARD_FILE).is_file():
-        unpack(run, folder)
+    folder, new = unpack_beside(run)
+    if new:
         typer.echo(f"note: {run} is unpacked to {folder}, where results go", err=True)
     return folder
 

@@ -170,7 +170,7 @@ def segment(
     finished, failed = len(report.names("finished")), len(report.failed)
     done = f"{counted(len(report.names('done')), 'slide')} segmented, {finished} were finished before, {failed} failed"
     typer.echo(f"{done}{f', {left_out.count} left out' if left_out.count else ''}: {out}")
-    for note in left_out.notes:
+    for note in (*left_out.notes, *report.broken):
         typer.echo(f"note: {note}", err=True)
     if report.outdated:
         outdated = ", ".join(report.outdated[:5]) + (" …" if len(report.outdated) > 5 else "")

@@ -19,6 +19,7 @@ from histoproto.documents.shapes import read_json_as
 from histoproto.errors import DataError, ImageError, first_line
 from histoproto.ledger import Ledger, own
 from histoproto.slides.export.finished import RECORD_FILE
+from histoproto.slides.export.ome_tiff import may_be_of
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.many.tasks import find_beside
 from histoproto.slides.measures.measurement import Measurement, measure_map, wanted_of
@@ -80,14 +81,13 @@ def measure_results(
         ImageError, DocumentError: a map or its record is damaged.
         OutputError: the table cannot be written.
     """
-    folders = slide_folders(results)
+    folders, notes = slide_folders(results)
     records = {folder: read_json_as(folder / RECORD_FILE, _Record) for folder in folders}
     names = {folder: [each.name for each in record.tissues] for folder, record in records.items()}
     wanted = {folder: wanted_of(names[folder], near, tsr, tils) for folder in folders}
     drawn = {folder: _regions_of(folder.name, regions, len(folders)) for folder in folders}
     Ledger(out.parent).require_own([out])  # what is wrong is said before any work
     measured: dict[str, list[Measurement]] = {}
-    notes = []
     for folder, record in records.items():
         found: list[Region] = []
         if (path := drawn[folder]) is not None:
@@ -108,8 +108,11 @@ def measure_results(
     return measured, notes
 
 
-def slide_folders(results: Path) -> list[Path]:
+def slide_folders(results: Path) -> tuple[list[Path], list[str]]:
     """The folders of finished slides in a folder that `segment` wrote, or that folder if it is a slide's.
+
+    Returns:
+        Them, and sentences on those that are not whole.
 
     Raises:
         DataError: there are none.
@@ -117,11 +120,17 @@ def slide_folders(results: Path) -> list[Path]:
     if not results.is_dir():
         raise DataError(f"there is no folder {results}; expected one that histoproto segment wrote")
     if (results / RECORD_FILE).is_file() and (results / MAP_FILE).is_file():
-        return [results.resolve()]
-    found = [path.parent for path in results.glob(f"*/{MAP_FILE}") if (path.parent / RECORD_FILE).is_file()]
-    if not (found := [folder for folder in found if folder.name[0] != "."]):
+        return [results.resolve()], []
+    pairs = [(folder, [(folder / name).is_file() for name in (MAP_FILE, RECORD_FILE)]) for folder in results.iterdir()]
+    pairs = [(folder, there) for folder, there in pairs if folder.name[0] != "." and any(there)]
+    if not (found := [folder for folder, there in pairs if all(there)]):
         raise DataError(f"{results} holds no maps of slides; expected a folder that histoproto segment wrote")
-    return sorted(found, key=lambda folder: natural_key(folder.name))
+    notes = [
+        f"{folder.name} is left out: it has no {RECORD_FILE if there[0] else MAP_FILE}"
+        for folder, there in sorted(pairs)
+        if not all(there)
+    ]
+    return sorted(found, key=lambda folder: natural_key(folder.name)), notes
 
 
 def _regions_of(name: str, regions: Path | None, slides: int) -> Path | None:
@@ -139,6 +148,7 @@ def _regions_of(name: str, regions: Path | None, slides: int) -> Path | None:
 @contextmanager
 def _raster(path: Path, record: _Record) -> Iterator[LabelRaster]:
     """The label map of a slide in a file of plain bytes, copied tile by tile."""
+    tissues = [tissue.name for tissue in record.tissues]
     with tempfile.TemporaryDirectory() as folder:
         try:
             with (
@@ -146,11 +156,14 @@ def _raster(path: Path, record: _Record) -> Iterator[LabelRaster]:
                 LabelRaster.create(Path(folder) / "labels", record.height, record.width) as raster,
             ):
                 page = file.pages[0]
-                if page.shape != raster.shape or page.dtype != np.uint8:
+                fits = page.shape == raster.shape and page.dtype == np.uint8
+                if not fits or not may_be_of(file.ome_metadata, tissues):
                     raise ImageError(f"{path} is not the map that {path.with_name(RECORD_FILE)} tells of")
                 for tile, place, shape in page.segments():
                     if tile is None:
                         raise ImageError(f"{path} lacks some of its pixels; it was not copied as a whole")
+                    if tile.max() > len(tissues) + 1:
+                        raise ImageError(f"{path} holds the label {tile.max()}, expected 0 to {len(tissues) + 1}")
                     top, left = place[-3:-1]
                     raster.write(top, left, tile.reshape(shape[-3:-1])[: raster.height - top, : raster.width - left])
                 yield raster

@@ -8,6 +8,7 @@ from histoproto.config import load_settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.errors import RunError
 from histoproto.lock import folder_lock
+from histoproto.model.archive import is_archive
 from histoproto.model.network import EncodedNetwork
 from histoproto.model.saving import ModelCard, load_card, load_model, write_card
 from histoproto.training.folder import CONFIG_FILE
@@ -31,6 +32,8 @@ def calibrate(run: Path, data: Path) -> ModelCard:
     Raises:
         RunError: no run with its settings, or it was trained on other patches.
     """
+    if is_archive(run):
+        raise RunError(f"{run} does not say how patches were held out; give the run folder that it was made of")
     card = load_card(run)
     if not (run / CONFIG_FILE).is_file():
         raise RunError(f"{run} holds no {CONFIG_FILE}, which says how patches were held out; give the run folder")

@@ -125,7 +125,9 @@ def test_slides_with_other_tissues_share_a_table(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "b" / "record.json").read_text(encoding="utf-8"))
     record["tissues"] = [{"name": "gland", "colour": "#123456"}]
     (tmp_path / "b" / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    write_areas(tmp_path / "b" / "areas.csv", [AreaRow("slide", "gland", 4, 100.0, 1.0)])
+    write_areas(
+        tmp_path / "b" / "areas.csv", [AreaRow("slide", tissue, 4, 100.0, 1.0) for tissue in ("gland", "background")]
+    )
     write_summary(tmp_path)
     rows = table(tmp_path)
     assert (rows["a"]["gland mm2"], rows["b"]["gland mm2"], rows["b"]["stroma %"]) == ("", "1.000000", "")
@@ -181,6 +183,61 @@ def test_damaged_results_are_told_and_lose_no_slide(tmp_path: Path) -> None:
     page = Page(tmp_path / "summary.html").text
     assert "nothing measured is shown" in page
     assert "its results are damaged" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty"),
+        ("slide,x\n", "no table of measures"),
+        ("slide,region,measure,tissue,other,um,value,unit\na,slide,TSR,s,t,,inf,%\n", "TSR is inf"),
+        ("slide,region,measure,tissue,other,um,value,unit\na,slide,TSR,s,t,,-5,%\n", "TSR is -5"),
+        ("slide,region,measure,tissue,other,um,value,unit\nother,slide,TSR,s,t,,5,%\n", "measures of a alone"),
+        ("slide,region,measure,tissue,other,um,value,unit\na,slide,TSR,s,t,,5,%\nb,slide,TSR,s,t,,6,%\n", "of a alone"),
+        ("slide,region,measure,tissue,other,um,value,unit\na,slide,TSR,s,t,,5,%\na,slide,TSR,s,t,,6,%\n", "each once"),
+    ],
+)
+def test_a_slide_with_measures_that_are_not_its_own_stays_without_them(
+    text: str, sentence: str, tmp_path: Path
+) -> None:
+    add_slide(tmp_path, "a", 1.0, 3.0)
+    (tmp_path / "a" / "measures.csv").write_text(text)
+    (note,) = write_summary(tmp_path)
+    assert "a: nothing measured is shown" in note
+    assert sentence in note
+    assert table(tmp_path)["a"]["stroma mm2"] == "3.000000"
+    assert "TSR %" not in table(tmp_path)["a"]
+    assert sentence in Page(tmp_path / "summary.html").text
+
+
+def change_record(folder: Path, **values: object) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | values))
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([("tumour", 2, 2.0), ("stroma", 3, 3.0), ("background", 4, 4.0)], "does not fit record"),
+        ([("tumour", 1, 1.0), ("stroma", 3, 3.5), ("background", 4, 4.0)], "does not fit record"),
+        ([("tumour", 1, 1.0), ("background", 7, 7.0)], "does not fit record"),
+        ([("tumour", 1, 1.0), ("gland", 3, 3.0), ("background", 4, 4.0)], "does not fit record"),
+        ([("tumour", 1, 1.0), ("tumour", 3, 3.0), ("background", 4, 4.0)], "does not fit record"),
+        ([("tumour", -1, 1.0), ("stroma", 5, 5.0), ("background", 4, 4.0)], "number that no area has"),
+        ([("tumour", 1, 1.0), ("stroma", 3, 3.0), ("background", 4, 4.0)], None),
+        ([("tumour", 1, math.nan), ("stroma", 3, 3.0), ("background", 3, 3.0), ("uncertain", 1, 1.0)], None),
+    ],
+)
+def test_areas_that_were_changed_are_told(
+    rows: list[tuple[str, int, float]], sentence: str | None, tmp_path: Path
+) -> None:
+    """The map has 2 × 4 pixels of a square millimetre."""
+    add_slide(tmp_path, "a", 1.0, 3.0)
+    change_record(tmp_path / "a", width=4, height=2, mpp=1000.0)
+    write_areas(tmp_path / "a" / "areas.csv", [AreaRow("slide", name, many, 50.0, mm2) for name, many, mm2 in rows])
+    notes = write_summary(tmp_path)
+    assert [sentence in note for note in notes if sentence] == ([True] if sentence else [])
+    assert table(tmp_path)["a"]["state"] == ("failed" if sentence else "done")
 
 
 def test_what_was_left_out_or_assumed_is_on_the_page(tmp_path: Path) -> None:

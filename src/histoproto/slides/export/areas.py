@@ -149,7 +149,7 @@ def read_areas(path: Path, regions: bool = True) -> list[AreaRow]:
     if not table.rows:
         raise DocumentError(f"{path} holds no areas")
     try:
-        return [
+        rows = [
             AreaRow(
                 row["region"],
                 row["tissue"],
@@ -163,6 +163,13 @@ def read_areas(path: Path, regions: bool = True) -> list[AreaRow]:
         ]
     except ValueError as error:
         raise DocumentError(f"{path} is no table of areas: {error}") from error
+    if odd := next((row for row in rows if row.pixels < 0 or any(map(_is_impossible, row[3:]))), None):
+        raise DocumentError(f"{path} is no table of areas: {odd.tissue} has a number that no area has")
+    return rows
+
+
+def _is_impossible(number: float) -> bool:
+    return number < 0 or math.isinf(number)
 
 
 def _number(value: float, digits: int) -> str:

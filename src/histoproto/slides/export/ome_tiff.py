@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -18,6 +19,7 @@ from histoproto.tissue import UNCERTAIN, TissueSet
 TILE = 512
 _BUFFER = 1 << 24
 _LEVEL = 6  # of compression
+_LABELS = "Labels: "
 
 
 def write_ome_tiff(path: Path, raster: LabelRaster, tissues: TissueSet, mpp: float | None) -> None:
@@ -81,11 +83,25 @@ def _tiles(raster: LabelRaster, factor: int, background: int) -> Iterator[NDArra
             yield tile
 
 
+def may_be_of(ome: str | None, tissues: Sequence[str]) -> bool:
+    """Whether a map with this OME-XML can be of these tissues; one that does not name its tissues can."""
+    try:
+        root = ElementTree.fromstring(ome or "")
+    except ElementTree.ParseError:
+        return True
+    said = [element.text or "" for element in root.iterfind("{*}Image/{*}Description")]
+    return all(text.startswith(_labels((*tissues, "background"))) for text in said if text.startswith(_LABELS))
+
+
+def _labels(names: Sequence[str]) -> str:
+    return _LABELS + ", ".join(f"{index} {name}" for index, name in enumerate(names))
+
+
 def _metadata(tissues: TissueSet, mpp: float | None) -> dict[str, Any]:
-    values = ", ".join(f"{index} {name}" for index, name in enumerate((*tissues.names, "background", UNCERTAIN)))
+    labels = _labels((*tissues.names, "background", UNCERTAIN))
     # Without one, tifffile makes a number that tells the address of this machine's network card.
     number = f"urn:uuid:{uuid.uuid4()}"
-    metadata: dict[str, Any] = {"axes": "YX", "Name": "tissue", "Description": f"Labels: {values}", "UUID": number}
+    metadata: dict[str, Any] = {"axes": "YX", "Name": "tissue", "Description": labels, "UUID": number}
     if mpp is not None:
         for side in "XY":
             metadata[f"PhysicalSize{side}"], metadata[f"PhysicalSize{side}Unit"] = mpp, "µm"

@@ -91,7 +91,7 @@ def has_failed(out: Path, name: str) -> bool:
     return (out / f"{name}{_FAILED}").exists()
 
 
-def write_summary(out: Path, failed: Iterable[Failure] = (), left_out: Sequence[str] = ()) -> None:
+def write_summary(out: Path, failed: Iterable[Failure] = (), left_out: Sequence[str] = ()) -> list[str]:
     """Write `summary.csv` and `summary.html` anew from the folders of finished slides, those with a `record.json`.
 
     May be called by several processes at once: each writes whole files from what is there. Failures are kept in files
@@ -102,6 +102,9 @@ def write_summary(out: Path, failed: Iterable[Failure] = (), left_out: Sequence[
         failed: slides that failed just now.
         left_out: sentences on what was found beside the slides and not taken.
 
+    Returns:
+        Sentences on earlier results that are damaged; table and page have them, too.
+
     Raises:
         OutputError: the folder cannot be written.
     """
@@ -110,7 +113,7 @@ def write_summary(out: Path, failed: Iterable[Failure] = (), left_out: Sequence[
         with own(path), replace_atomically(path) as temporary:
             content = {"path": str(failure.path), "sentence": failure.sentence}
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-    slides, colours = _finished(out)
+    slides, colours, damaged = _finished(out)
     slides += _failures(out, {slide.name for slide in slides})
     slides.sort(key=lambda slide: natural_key(slide.name))
     _write_table(out / SUMMARY_TABLE, slides, list(colours))
@@ -130,11 +133,13 @@ def write_summary(out: Path, failed: Iterable[Failure] = (), left_out: Sequence[
         overview=OVERVIEW_FILE,
         area_text=lambda mm2: "–" if math.isnan(mm2) else area_text(mm2),
     )
+    return damaged
 
 
-def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
-    """The finished slides, and the colours of all their tissues by name."""
+def _finished(out: Path) -> tuple[list[_Slide], dict[str, str], list[str]]:
+    """The finished slides, the colours of all their tissues by name, and sentences on what is damaged."""
     slides: list[_Slide] = []
+    damaged: list[str] = []
     colours: dict[str, str] = {}
     for path in out.glob(f"*/{RECORD_FILE}"):
         folder = path.parent
@@ -145,8 +150,10 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
         except DocumentError as error:
             if (folder / AREAS_FILE).exists():  # else not of a slide, or removed just now
                 slides.append(_Slide(folder.name, "", sentence=f"its results are damaged ({error}); segment it again"))
+                damaged.append(f"{folder.name}: {slides[-1].sentence}")
             continue
-        measures, damage = _measured(folder / MEASURES_FILE)
+        measures, damage = _measured(folder / MEASURES_FILE, record.name or folder.name)
+        damaged += [f"{folder.name}: {sentence}" for sentence in damage]
         colours |= {tissue.name: tissue.colour for tissue in record.tissues}
         if any(row.tissue == UNCERTAIN for row in areas):
             colours[UNCERTAIN] = UNCERTAIN_COLOUR
@@ -167,18 +174,20 @@ def _finished(out: Path) -> tuple[list[_Slide], dict[str, str]]:
                 notes=tuple(record.notes),
             )
         )
-    return slides, colours
+    return slides, colours, damaged
 
 
-def _measured(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
-    """What was measured of a slide, and a sentence if that cannot be read."""
+def _measured(path: Path, name: str) -> tuple[dict[str, float], tuple[str, ...]]:
+    """What was measured of a slide, and a sentence if that cannot be read or is of others."""
     if not path.exists():  # of an earlier version
         return {}, ()
     try:
         found = read_measures(path, regions=False)
+        rows = found.get(name, [])
+        if found and (set(found) != {name} or len({row.title for row in rows}) < len(rows)):
+            raise DocumentError(f"{path} does not hold the measures of {name} alone, each once")
     except DocumentError as error:
         return {}, (f"nothing measured is shown: {error}; `histoproto measure` measures the map again",)
-    rows = (row for each in found.values() for row in each)
     return {row.title: row.value for row in rows if row.measure not in _LEFT_OUT}, ()
 
 

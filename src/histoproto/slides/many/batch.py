@@ -42,10 +42,12 @@ class BatchReport:
     Attributes:
         outcomes: one per slide.
         outdated: names of slides that were finished before, with other settings, another model or from another file.
+        broken: sentences on earlier results that could not be read for the summary.
     """
 
     outcomes: tuple[Outcome, ...]
     outdated: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     def names(self, *states: str) -> list[str]:
         """The slides in these states."""
@@ -134,8 +136,8 @@ def segment_slides(
             if slides:
                 slides(outcome, len(outcomes), len(named))
     report = BatchReport(tuple(outcomes[job.name] for job in named), outdated)
-    write_summary(out, [Failure(one.job.name, one.job.task.path, one.sentence) for one in report.failed], left_out)
-    return report
+    failed = [Failure(one.job.name, one.job.task.path, one.sentence) for one in report.failed]
+    return replace(report, broken=tuple(write_summary(out, failed, left_out)))
 
 
 def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: ModelCard) -> bool:

@@ -45,6 +45,8 @@ def read_measures(path: Path, regions: bool = True) -> dict[str, list[Measuremen
     try:
         for row in table.rows:
             um, value = (float(row[name] or math.nan) for name in ("um", "value"))
+            if math.isinf(um) or math.isinf(value) or value < 0:
+                raise ValueError(f"{row['measure']} is {row['value']}")
             found = Measurement(row["region"], row["measure"], row["tissue"], row["other"], um, value, row["unit"])
             measured.setdefault(row["slide"], []).append(found)
     except ValueError as error:
