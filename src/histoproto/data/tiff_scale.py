@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from xml.etree import ElementTree
 
 import tifffile
 
-from histoproto.data.scale import Stated
+from histoproto.data.scale import SQUARE, Stated
 from histoproto.data.tiff import TiffImage
 
 _UM = {
@@ -22,10 +23,24 @@ _TAG_UM = {2: 25400.0, 3: 10000.0}  # of the resolution tags: inch, centimetre
 
 def stated_scale(image: TiffImage) -> Stated | None:
     """What the file says about the image that is read; None: nothing."""
-    for found in (_ome(image.choice.ome), _imagej(image.file, image.page), _aperio(image.page), _tags(image.page)):
-        if found is not None:
-            return found
-    return None
+    return next(iter(_statements(image)), None)
+
+
+def other_scale(image: TiffImage) -> str:
+    """A sentence where a file says two different things about the size of a pixel; empty if it does not."""
+    said = [stated for stated in _statements(image) if not stated.doubt]
+    for other in said[1:]:
+        if abs(other.mpp / said[0].mpp - 1) > SQUARE:
+            return (
+                f"its {other.source} says {other.mpp:.4g} µm/px, its {said[0].source} {said[0].mpp:.4g}, which is taken"
+            )
+    return ""
+
+
+def _statements(image: TiffImage) -> list[Stated]:
+    """All that the file says, that which counts more first."""
+    said = (_ome(image.choice.ome), _imagej(image.file, image.page), _aperio(image.page), _tags(image.page))
+    return [stated for stated in said if stated is not None]
 
 
 def micrometres(unit: str) -> float | None:
@@ -65,10 +80,14 @@ def _imagej(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Stated | None:
 
 
 def _aperio(page: tifffile.TiffPage) -> Stated | None:
-    found = re.search(r"Aperio.*\|\s*MPP\s*=\s*([0-9.]+)", page.description or "", re.DOTALL)
-    with suppress(ValueError):
-        return None if found is None else Stated(float(found[1]), float(found[1]), "Aperio MPP")
-    return None
+    found = re.search(r"Aperio.*\|\s*MPP\s*=\s*([^|\s]*)", page.description or "", re.DOTALL)
+    if found is None:
+        return None
+    try:
+        mpp = float(found[1].replace(",", "."))
+    except ValueError:
+        mpp = math.nan  # it says something, though nobody knows what
+    return Stated(mpp, mpp, "Aperio MPP")
 
 
 def _tags(page: tifffile.TiffPage) -> Stated | None:

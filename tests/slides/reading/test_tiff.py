@@ -222,6 +222,21 @@ def test_a_scale_far_from_the_wanted_is_doubted_unless_it_was_told(picture: Pixe
         assert require_mpp(slide, wanted=0.1) == 4
 
 
+@pytest.mark.parametrize(
+    ("said", "mpp"),
+    [("0.25", 0.25), ("2.5e-1", 0.25), ("0,25", 0.25), ("-0.25", None), ("0", None), ("x", None), ("", None)],
+)
+def test_scales_of_aperio_beside_those_of_tags(said: str, mpp: float | None, picture: Pixels, tmp_path: Path) -> None:
+    description = f"Aperio Image Library|AppMag = 40|MPP = {said}|x = 1"
+    resolution = {"resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb", description=description, **resolution)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.mpp == mpp
+        told = "its resolution tag says 1 µm/px, its Aperio MPP 0.25, which is taken"
+        assert (told in slide.notes) is (mpp is not None)
+        assert len(slide.notes) == 1
+
+
 def test_a_turned_slide_is_refused(picture: Pixels, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb", extratags=[(274, 3, 1, 6, True)])
     with pytest.raises(ImageError, match="turned or mirrored"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from histoproto.data.tiff import TiffImage
-from histoproto.data.tiff_scale import stated_scale
+from histoproto.data.tiff_scale import other_scale, stated_scale
 from histoproto.errors import ImageError
 from histoproto.slides.reading.mosaic import TileCache, cut_from_tiles
 from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
@@ -40,6 +40,7 @@ class TiffSlide(SlideReader):
             )
             self.notes = list(image.notes)
             self.stated = stated_scale(image)
+            self.notes += filter(None, [other_scale(image)])
             self.profile = 34675 in image.page.tags
             self.format = "OME-TIFF" if image.file.is_ome else "ImageJ TIFF" if image.file.is_imagej else "TIFF"
             self.image = image.choice.name
