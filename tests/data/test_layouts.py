@@ -210,3 +210,15 @@ def test_what_is_no_file_or_no_image_is_told(tmp_path):
     assert data.notes == ("left out, as they are no images of a kind that is read: 1 .jp2 in train/",)
     with pytest.raises(DataError, match="no file"):
         open_data(tmp_path)
+
+
+def test_two_masks_for_one_image_are_refused(tmp_path):
+    masked(tmp_path / "test", ["t"])
+    write_image(tmp_path / "training" / "a+0[1000].png", PIXELS)
+    write_mask(tmp_path / "test" / "mask" / "t.tif", MASK, BCSS)
+    with pytest.raises(DataError, match=r"t\.(png|tif) and t\.(png|tif), and either could be meant"):
+        open_data(tmp_path)
+    (tmp_path / "test" / "mask" / "t.tif").unlink()
+    (tmp_path / "test" / "masks").mkdir()
+    with pytest.raises(DataError, match="mask/ and masks/, and either could be meant"):
+        open_data(tmp_path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from histoproto.data.images import write_mask
+from histoproto.data.images import read_image, write_mask
 from histoproto.data.masks import read_mask, read_selection
 from histoproto.errors import DataError, HistoProtoError, ImageError
 from histoproto.tissue import TissueSet
@@ -136,3 +136,19 @@ def test_a_mask_that_selects_everything_or_nothing(tmp_path: Path) -> None:
     Image.fromarray(np.array([[BLACK, WHITE, RED]], np.uint8)).save(path)
     with pytest.raises(ImageError, match="black, white and other colours"):
         read_selection(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_turned_upright_as_its_image_is(orientation: int, tmp_path: Path) -> None:
+    """An editor that marks pictures as turned does so with masks and images alike."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) % 3)
+    stored.save(tmp_path / "m.png", exif=exif)
+    stored.convert("RGB").save(tmp_path / "i.png", exif=exif)
+    image = read_image(tmp_path / "i.png")[..., 0]
+    assert np.array_equal(read_mask(tmp_path / "m.png", TISSUES, image.shape), image)
+    stored.save(tmp_path / "m.tif", exif=exif)
+    if orientation > 1:
+        with pytest.raises(ImageError, match="turned or mirrored"):
+            read_mask(tmp_path / "m.tif", TISSUES)

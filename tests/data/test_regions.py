@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from histoproto.data.images import write_image
 from histoproto.data.regions import find_regions
@@ -25,4 +26,13 @@ def test_an_image_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
     else:
         odd.symlink_to("/dev/zero" if kind == "device" else "nowhere")
     with pytest.raises(DataError, match=r"b\.png is no file but a dead link, a pipe or a device"):
+        find_regions(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["img", "mask"])
+def test_two_files_of_one_name_are_refused(tmp_path: Path, part: str) -> None:
+    for folder in ("img", "mask"):
+        write_image(tmp_path / folder / "a.png", np.zeros((4, 4, 3), np.uint8))
+    Image.new("L", (4, 4)).save(tmp_path / part / "a.tif")
+    with pytest.raises(DataError, match=r"more than one image named 'a'|a\.png and a\.tif|a\.tif and a\.png"):
         find_regions(tmp_path)

@@ -51,6 +51,19 @@ def list_images(folder: Path) -> list[Path]:
     return sorted((path for path in found if not path.is_dir()), key=lambda path: natural_key(path.name))
 
 
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The images directly in a folder by their names without endings, as masks are found for images.
+
+    Raises:
+        DataError: two have the same, so that either could be meant.
+    """
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        if (other := found.setdefault(path.stem, path)) is not path:
+            raise DataError(f"{folder} holds {other.name} and {path.name}, and either could be meant; remove one")
+    return found
+
+
 def list_others(folder: Path) -> str:
     """What else than images lies in a folder, in words: "2 .jp2, 1 folder"; empty if there is nothing."""
     others = Counter(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from histoproto.data.groups import SPLITS, Split, read_region_groups, split_named
-from histoproto.data.images import list_images, list_others
+from histoproto.data.images import images_by_stem, list_images, list_others
 from histoproto.data.names import Spelling, find_spelling, group_of, read_label, unlabelled
 from histoproto.data.regions import find_tissues
 from histoproto.data.table import find_table, read_labels
@@ -126,10 +126,10 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _masks(folder: Path) -> dict[str, Path]:
-    for name in ("mask", "masks"):
-        if (folder / name).is_dir():
-            return {path.stem: path for path in list_images(folder / name)}
-    return {}
+    there = [folder / name for name in ("mask", "masks") if (folder / name).is_dir()]
+    if len(there) > 1:
+        raise DataError(f"{folder} has mask/ and masks/, and either could be meant; remove one")
+    return images_by_stem(there[0]) if there else {}
 
 
 def _open_named(root: Path, folders: dict[Split, Path], spelling: Spelling | None) -> DataFolder:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from histoproto.data.pictures import open_plain
+from histoproto.data.pictures import TURNS, open_plain, orientation_of
 from histoproto.errors import DataError, ImageError, TissueError
 from histoproto.tissue import TissueSet
 
@@ -112,6 +112,10 @@ def _read(path: Path) -> _Content:
         raise ImageError(
             f"the mask {path} is a {image.mode} image, expected a palette or grey one whose values name tissues"
         )
+    if image.info["turned"] != 1:
+        raise ImageError(f"the mask {path} is stored turned or mirrored (Orientation); save it upright")
+    if (turn := TURNS.get(orientation_of(image))) is not None:
+        image = image.transpose(turn)
     bands = np.asarray(image)
     bands = bands.astype(np.uint8) if bands.dtype == np.bool_ else bands
     alpha = bands[..., -1] if image.mode[-1] in "Aa" else None

@@ -25,7 +25,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """That Pillow may open, whatever a file is called: some of its others start programs."""
 _NAMES = "PNG, JPEG, TIFF, BMP and WebP are"
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -70,8 +70,8 @@ def read_tiff(path: Path) -> Picture:
             raise Image.DecompressionBombError
         refuse_oblong(path, stated_scale(image), "correct its tags")
         pixels = image.pixels()
-        if image.orientation in _TURNS:
-            pixels = np.asarray(Image.fromarray(pixels).transpose(_TURNS[image.orientation]))
+        if image.orientation in TURNS:
+            pixels = np.asarray(Image.fromarray(pixels).transpose(TURNS[image.orientation]))
         return Picture(pixels, tuple(image.notes))
 
 
@@ -95,7 +95,7 @@ def read_plain(path: Path) -> Picture:
     else:
         turned = image.convert("RGB")
     orientation = orientation_of(image)
-    return Picture(np.array(turned.transpose(_TURNS[orientation]) if orientation in _TURNS else turned), tuple(notes))
+    return Picture(np.array(turned.transpose(TURNS[orientation]) if orientation in TURNS else turned), tuple(notes))
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -138,7 +138,8 @@ def open_plain(path: Path, decode: bool = True, pages: bool = False) -> Image.Im
     Args:
         path: of the file.
         decode: unless only its header is of interest.
-        pages: take a file of several pictures, their number in `info["pages"]`; else that is refused.
+        pages: take a file of several pictures, their number in `info["pages"]`; else that is refused. How a TIFF file
+            is turned is in `info["turned"]`, for Pillow turns some of them wrongly.
 
     Raises:
         ImageError: whatever is wrong with the file.
@@ -151,6 +152,7 @@ def open_plain(path: Path, decode: bool = True, pages: bool = False) -> Image.Im
             raise ImageError(f"{path} cannot be read: it is {'a folder' if path.is_dir() else 'no file'}")
         with Image.open(path, formats=FORMATS) as image:
             image.info["pages"] = getattr(image, "n_frames", 1)
+            image.info["turned"] = getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation, 1)
             if not pages:
                 _check_pages(image, path)
             if decode:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from histoproto.data.images import list_images
+from histoproto.data.images import images_by_stem, list_images
 from histoproto.errors import DataError
 from histoproto.tissue import TissueSet
 
@@ -33,7 +33,7 @@ def find_regions(regions: Path) -> dict[str, tuple[Path, Path]]:
         if not (regions / part).is_dir():
             raise DataError(f"{regions} has no folder {part}/; a region folder holds img/, mask/ and classes.yaml")
     images = list_images(regions / "img")
-    masks = {path.stem: path for path in list_images(regions / "mask")}
+    masks = images_by_stem(regions / "mask")
     missing = [path.name for path in images if path.stem not in masks]
     if broken := [path for path in images if not path.is_file()]:
         raise DataError(f"{broken[0]} is no file but a dead link, a pipe or a device; remove it")
