@@ -134,6 +134,7 @@ def unpack(archive: Path, folder: Path) -> None:
             squeezed = info.file_size > MOST_SQUEEZED * info.compress_size + 2**20
             if info.flag_bits & 1 or info.file_size > MOST_BYTES[info.filename] or squeezed:
                 raise RunError(f"{archive}: {info.filename} is encrypted or larger than any model")
+        for info in file.infolist():
             with replace_atomically(folder / info.filename) as part, part.open("wb") as target:
                 for block in _blocks(file, info):
                     target.write(block)
