@@ -5,7 +5,7 @@
 The server runs as a process of its own and is asked over HTTP, as the page does. The slide is a pyramidal TIFF of
 tissue, a few drawn fields repeated; the others are the same file under other names. What is measured: from the start
 to the first tile; a piece of the slide; a label and the next tile, alone and while a round is being learnt; a round;
-memory of the server and of the process that learns. What the browser adds is measured by the browser's test.
+memory of the server and of the process that learns. Where there are playwright and Chromium, a browser is driven, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,24 @@ TILE, FIELDS, STEP, LEVELS = 512, 6, 4, 4
 MPP = 0.25
 
 
+PAUSE = 500
+"""Milliseconds that a person takes to look at a tile, at the least."""
+LABEL_AND_NEXT = """() => new Promise((done) => {
+    const before = document.querySelector('img.tile').dataset.tile;
+    const begun = performance.now();
+    const press = (key, code) =>
+        document.body.dispatchEvent(new KeyboardEvent('keydown', { key, code, bubbles: true }));
+    press('1', 'Digit1');
+    press('Enter', 'Enter');
+    const look = () => {
+        const tile = document.querySelector('img.tile');
+        if (tile && tile.dataset.tile !== before && tile.complete) done(performance.now() - begun);
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
+
+
 class Server:
     """`histoproto studio` as a process, and a connection to it."""
 
@@ -42,7 +61,8 @@ class Server:
         self.started = time.monotonic()
         self.process = subprocess.Popen([*command, "--no-browser"], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
-        address = urlsplit(self.process.stdout.readline().split()[-1])
+        self.address = self.process.stdout.readline().split()[-1]
+        address = urlsplit(self.address)
         self.token = parse_qs(address.query)["token"][0]
         self.connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=600)
 
@@ -110,12 +130,15 @@ def measure(server: Server, labels: int, pool: int) -> None:
     row("label and next tile, rounds in between", seconds)
     learn(server, "round, features not kept yet for all views")
     row("label and next tile, nothing else", [label(server, number) for number in range(5)])
+    learn(server, f"round with {server.ask('/api/state')['labels']['all']} labels")
+    if (seconds := in_browser(server)) is not None:
+        row("browser: keys of a label to the next tile on the screen", seconds)
     server.ask("/api/learn", {})
     begun, seconds = time.monotonic(), []
     while server.ask("/api/state")["learning"]["working"]:
         seconds.append(label(server, len(seconds), undo=True))
     row("label and next tile while learning", seconds)
-    row(f"round with {server.ask('/api/state')['labels']['all']} labels", [], time.monotonic() - begun)
+    row("that round, with nothing but labels meanwhile", [], time.monotonic() - begun)
     memory = server.memory()
     row("MiB of server, of learner", [memory["server"]], memory["learner"])
 
@@ -131,6 +154,28 @@ def label(server: Server, number: int, undo: bool = False) -> float:
     seconds = time.monotonic() - begun
     if undo:
         server.ask("/api/undo", {"who": "AB"})
+    return seconds
+
+
+def in_browser(server: Server, count: int = 60) -> list[float] | None:
+    """Seconds from the keys that label a tile and go on to the picture of the next one; None without a browser."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return None
+    if chromium is None:
+        return None
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.goto(server.address)
+        page.wait_for_selector("img.tile")
+        seconds = []
+        for _ in range(count):
+            page.wait_for_timeout(PAUSE)
+            seconds.append(page.evaluate(LABEL_AND_NEXT) / 1000)
+        browser.close()
     return seconds
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio.project import PROJECT_FILE, Project, ProjectSettings
+from histoproto.studio.records import Tile
 from histoproto.studio.rounds import finished_rounds, next_round, round_folder
 from histoproto.studio.session import Session
+from histoproto.studio.workers import pool_order
 
 
 def slide(path: Path, width: int = 384) -> SlideTask:
@@ -103,3 +106,26 @@ def test_a_project_of_a_newer_version_says_so(project: Path) -> None:
     (project / PROJECT_FILE).write_text((project / PROJECT_FILE).read_text() + "magnification: 40\n")
     with pytest.raises(SettingError, match=r"magnification is no setting .* newer version"):
         Project.open(project)
+
+
+def test_one_bad_slide_does_not_stop_the_others(tmp_path: Path) -> None:
+    grey, glass, good = tmp_path / "grey.png", tmp_path / "glass.png", slide(tmp_path / "here" / "a.tif")
+    Image.new("RGB", (256, 256), (90, 90, 90)).save(grey)
+    Image.new("RGB", (256, 256), (240, 238, 241)).save(glass)
+    (tmp_path / "broken.tif").write_bytes(b"II*\0 not at all")
+    tasks = [SlideTask(grey, 1.0), SlideTask(tmp_path / "broken.tif", 1.0), SlideTask(glass, 1.0), good]
+    session = Session(tmp_path / "project", tasks)
+    session.begin(ProjectSettings.of(["tumour", "stroma"], mpp=1.0, tile=128))
+    with pytest.raises(DataError, match="grey"):
+        session.wait()
+    assert "broken.tif" in session.problem
+    assert any("glass has no tile of 128 px" in note for note in session.notes)
+    assert {tile["slide"] for tile in session.next("AB", 20)} == {"a"}
+    session.end()
+
+
+def test_a_few_tiles_of_each_slide_are_looked_at_first() -> None:
+    tiles = [Tile(number, "ab"[number % 2], 0, 0, 128, False) for number in range(40)]
+    few, all_ = pool_order(tiles, 0, each=3), pool_order(tiles, 0)
+    assert few == all_[:6]
+    assert [tile.slide for tile in few] == ["a", "b"] * 3

@@ -20,7 +20,7 @@ from histoproto.data.images import read_image, write_image
 from histoproto.data.staging import new_folder, refuse_if_filled
 from histoproto.documents.tables import write_table
 from histoproto.documents.yaml_file import read_yaml
-from histoproto.errors import DataError, OutputError, SettingError
+from histoproto.errors import DataError, HistoProtoError, OutputError, SettingError, sentence
 from histoproto.files import replace_atomically
 from histoproto.slides.many.tasks import name_slides
 from histoproto.slides.reading.opening import open_slide, require_mpp
@@ -164,38 +164,58 @@ class Project:
         """The tissues that can be ticked."""
         return TissueSet.from_dict(self.settings.tissues)
 
-    def add_slides(self, tasks: Sequence[SlideTask], told: Callable[[str], None] = lambda _: None) -> int:
+    def add_slides(
+        self,
+        tasks: Sequence[SlideTask],
+        told: Callable[[str], None] = lambda _: None,
+        noted: Callable[[str], None] = lambda _: None,
+        failed: Callable[[str], None] | None = None,
+    ) -> int:
         """Add slides that are not yet in the project: find their tissue and plan their tiles; the number of new ones.
+
+        Args:
+            tasks: the slides.
+            told: what is done now.
+            noted: sentences on what was chosen or assumed of a slide, and of one without tissue.
+            failed: is given what is wrong with a slide, and the others are added; None: it is raised.
 
         Raises:
             DataError: a slide of unknown µm/px; ImageError: one that cannot be read.
         """
-        from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # torch: not for every start
-
         known = {slide.path for slide in self.store.slides()}
         there = {slide.name: slide for slide in self.store.slides()}
-        new = 0
-        for name, task in name_slides(tasks).items():
-            path = task.path.resolve()
-            if path in known:
-                continue
-            if name in there:
-                self._move_slide(there[name], path, task.mpp)
-                continue
-            told(f"looking for tissue on {name}")
-            with open_slide(path, task.mpp) as reader:
-                mpp = require_mpp(reader)
-                settings = TileSettings(self.settings.mpp, self.settings.tile)
-                downsample = self.settings.mpp / mpp
-                places = tile_places(reader, mpp, settings, task.regions)
-                side = self.settings.tile * downsample
-                tiles = [
-                    (left * downsample, top * downsample, side, self.is_check(name, index))
-                    for index, top, left in places
-                ]
-                self.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
-            new += 1
-        return new
+        open_ = {name: task for name, task in name_slides(tasks).items() if task.path.resolve() not in known}
+        for number, (name, task) in enumerate(open_.items()):
+            told(f"looking for tissue on {name}" + (f", {number + 1} of {len(open_)}" if len(open_) > 1 else ""))
+            try:
+                if name in there:
+                    self._move_slide(there[name], task.path.resolve(), task.mpp)
+                else:
+                    self._add_slide(name, task, noted)
+            except HistoProtoError as error:
+                if failed is None:
+                    raise
+                failed(sentence(error))
+        return len(self.store.slides()) - len(there)
+
+    def _add_slide(self, name: str, task: SlideTask, noted: Callable[[str], None]) -> None:
+        from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # SciPy: not for every start
+
+        path = task.path.resolve()
+        with open_slide(path, task.mpp) as reader:
+            mpp = require_mpp(reader)
+            settings = TileSettings(self.settings.mpp, self.settings.tile)
+            downsample = self.settings.mpp / mpp
+            places = tile_places(reader, mpp, settings, task.regions)
+            side = self.settings.tile * downsample
+            tiles = [
+                (left * downsample, top * downsample, side, self.is_check(name, index)) for index, top, left in places
+            ]
+            self.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
+            for note in reader.notes:
+                noted(f"{name}: {note}")
+            if not tiles:
+                noted(f"{name} has no tile of {self.settings.tile} px at {self.settings.mpp:g} µm/px with tissue")
 
     def _move_slide(self, slide: SlideRow, path: Path, mpp: float | None) -> None:
         """Take note that a slide lies elsewhere now."""

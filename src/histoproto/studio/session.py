@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from histoproto.errors import DataError, SettingError
+from histoproto.errors import DataError, HistoProtoError, SettingError, sentence
 from histoproto.slides.task import SlideTask
 from histoproto.studio.advice import seek
 from histoproto.studio.agreement import agreement
@@ -28,6 +28,7 @@ from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Embedder, Learner, pool_order
 
 LEARN_EVERY = 10  # labels after which a round begins by itself
+MANY_PROBLEMS = 3  # that are told in full on the page
 
 
 class Session:
@@ -59,6 +60,7 @@ class Session:
         self._told = told
         self.project: Project | None = None
         self.busy, self.problem = "", ""
+        self._problems: list[str] = []
         self.viewer: Viewer | None = None
         self.jobs: Jobs | None = None
         self.embedder: Embedder | None = None
@@ -70,6 +72,7 @@ class Session:
         self._planner: threading.Thread | None = None
         self._lock = threading.RLock()
         self._since_round = 0
+        self._planning = True
 
     def begin(self, settings: ProjectSettings | None = None) -> None:
         """Open the project, or make it with these settings, and plan the tiles of its slides beside."""
@@ -79,6 +82,8 @@ class Session:
             if rounds := finished_rounds(self.project):
                 self.use_round(rounds[-1])
             self.learner = Learner(self.project, self.use_round)
+            self.embedder = Embedder(self.project, lambda: self.missing, lambda: self._planning)
+            self.busy = "opening the slides"
             self._planner = threading.Thread(target=self._plan, name="planner", daemon=True)
             self._planner.start()
 
@@ -129,9 +134,12 @@ class Session:
 
     def _plan(self) -> None:
         project = self.opened()
+        assert self.embedder is not None
         try:
+            self.missing = frozenset(project.missing_slides())
             self._note_late_tissues(project)
-            project.add_slides(self.tasks, self._tell)  # together, so that slides of one name are told apart
+            self.embedder.start()  # of what is there already, while the rest is added
+            project.add_slides(self.tasks, self._tell, self._note, self._fail)  # together: names are told apart
             self._look_for_slides(project)
             from histoproto.studio.taking_over import take_over  # torch, as above
 
@@ -139,13 +147,12 @@ class Session:
                 self._tell(f"taking over {source}")
                 found = take_over(project, source)
                 self._note(f"{found.tiles} labels were taken over from {source}", *found.notes)
-            self.embedder = Embedder(project, self.missing)
-            self.embedder.start()
+        except HistoProtoError as error:
+            self._fail(sentence(error))
         except Exception as error:  # told on the page, whatever it is; the rest goes on
-            self.problem = str(error)
-            self._told(self.problem)
+            self._fail(f"{type(error).__name__}: {error}")
         finally:
-            self.busy = ""
+            self.busy, self._planning = "", False
 
     def _note_late_tissues(self, project: Project) -> None:
         for name, older in project.store.know_tissues(project.tissues.names).items():
@@ -164,6 +171,13 @@ class Session:
                 "out; put them back, or name their new place: histoproto studio SLIDES --project "
                 f"{self.folder}"
             )
+
+    def _fail(self, problem: str) -> None:
+        """What is wrong is told; the first three of many things."""
+        self._problems.append(problem)
+        more = len(self._problems) - MANY_PROBLEMS
+        self.problem = " · ".join(self._problems[:MANY_PROBLEMS]) + (f" · and {more} more" if more > 0 else "")
+        self._told(problem)
 
     def _note(self, *notes: str) -> None:
         for note in notes:

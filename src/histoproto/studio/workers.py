@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,17 +20,25 @@ from histoproto.studio.records import Tile
 
 POOL = 4000
 """Tiles that are looked at, at most; spread evenly over the slides."""
+EARLY = 32
+"""Tiles of each slide that are looked at while tissue is still looked for on others."""
 BATCH = 16
 
 
-def pool_order(tiles: Sequence[Tile], seed: int = 0) -> list[Tile]:
-    """Tiles in the order in which they are looked at: each slide in turn, at random within it; at most `POOL`."""
+def pool_order(tiles: Sequence[Tile], seed: int = 0, each: int | None = None) -> list[Tile]:
+    """Tiles in the order in which they are looked at: each slide in turn, at random within it; at most `POOL`.
+
+    Args:
+        tiles: all there are.
+        seed: of the draw.
+        each: at most so many of each slide; None: no matter.
+    """
     rng = np.random.default_rng(seed)
     by_slide: dict[str, list[Tile]] = {}
     for tile in tiles:
         by_slide.setdefault(tile.slide, []).append(tile)
     shuffled = [[members[i] for i in rng.permutation(len(members))] for members in by_slide.values()]
-    turns = max(map(len, shuffled), default=0)
+    turns = min(max(map(len, shuffled), default=0), POOL if each is None else each)
     return [members[turn] for turn in range(turns) for members in shuffled if turn < len(members)][:POOL]
 
 
@@ -39,11 +47,20 @@ class Embedder:
 
     Args:
         project: whose tiles.
-        without: slides that are left out.
+        without: which slides are left out now.
+        more: whether there are slides to come.
     """
 
-    def __init__(self, project: Project, without: Container[str] = ()):
-        self.project, self.without = project, without
+    def __init__(
+        self,
+        project: Project,
+        without: Callable[[], frozenset[str]] = frozenset,
+        more: Callable[[], bool] = lambda: False,
+    ):
+        self.project, self.without, self.more = project, without, more
+        self._order: list[Tile] = []
+        self._known: set[int] = set()
+        self._ordered: tuple[int, bool, frozenset[str]] | None = None
         self.done, self.total, self.problem = 0, 0, ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="embedder", daemon=True)
@@ -69,36 +86,54 @@ class Embedder:
 
     def _work(self) -> None:
         try:
-            tiles = [tile for tile in self.project.store.tiles().values() if tile.slide not in self.without]
-            order = pool_order(tiles, self.project.settings.seed)
-            known = set(self.project.store.embeddings()[0].tolist())
-            open_ = [tile for tile in order if tile.id not in known]
-            self.total, self.done = len(order), len(order) - len(open_)
-            if not open_:
-                return
-            import torch  # takes seconds, for which no tile shall wait
-
-            from histoproto.features.views import digest
-            from histoproto.inference.patches import as_batch
-            from histoproto.studio.features import stored_encoder
-            from histoproto.studio.looks import look_at
-
-            encoder = stored_encoder(self.project)
-            for start in range(0, len(open_), BATCH):
-                if self._stop.is_set():
+            encoder: Any = None
+            while not self._stop.is_set():
+                more = self.more()
+                batch = self._open(more)[:BATCH]
+                if batch:
+                    encoder = encoder or self._encoder()
+                    self._look(encoder, batch)
+                elif not more:
                     return
-                batch = open_[start : start + BATCH]
-                pixels = np.stack([self.project.read_tile(tile) for tile in batch])
-                with torch.inference_mode():
-                    vectors = encoder(as_batch(pixels, torch.device("cpu")))[-1].mean(dim=(2, 3)).half().numpy()
-                looks = {tile.id: look_at(own) for tile, own in zip(batch, pixels, strict=True)}
-                digests = {tile.id: digest(own) for tile, own in zip(batch, pixels, strict=True)}
-                self.project.store.embed([tile.id for tile in batch], vectors, looks, digests)
-                self.done += len(batch)
+                else:
+                    self._stop.wait(0.5)
         except HistoProtoError as error:
             self.problem = f"tiles can no longer be looked at: {sentence(error)}"
         except Exception as error:  # told on the page, whatever it is; nobody else would hear of it
             self.problem = f"tiles can no longer be looked at: {type(error).__name__}: {error}"
+
+    def _open(self, more: bool) -> list[Tile]:
+        """The tiles that are still to be looked at, in order."""
+        without = self.without()
+        tiles = self.project.store.tiles()
+        if self._ordered != (asked := (len(tiles), more, without)):
+            there = [tile for tile in tiles.values() if tile.slide not in without]
+            self._order = pool_order(there, self.project.settings.seed, EARLY if more else None)
+            self._known = set(self.project.store.embeddings()[0].tolist())
+            self._ordered = asked
+        found = [tile for tile in self._order if tile.id not in self._known]
+        self.total, self.done = len(self._order), len(self._order) - len(found)
+        return found
+
+    def _encoder(self) -> Any:
+        from histoproto.studio.features import stored_encoder  # torch takes seconds, for which no tile shall wait
+
+        return stored_encoder(self.project)
+
+    def _look(self, encoder: Any, batch: Sequence[Tile]) -> None:
+        import torch
+
+        from histoproto.features.views import digest
+        from histoproto.inference.patches import as_batch
+        from histoproto.studio.looks import look_at
+
+        pixels = np.stack([self.project.read_tile(tile) for tile in batch])
+        with torch.inference_mode():
+            vectors = encoder(as_batch(pixels, torch.device("cpu")))[-1].mean(dim=(2, 3)).half().numpy()
+        looks = {tile.id: look_at(own) for tile, own in zip(batch, pixels, strict=True)}
+        digests = {tile.id: digest(own) for tile, own in zip(batch, pixels, strict=True)}
+        self.project.store.embed([tile.id for tile in batch], vectors, looks, digests)
+        self._known |= looks.keys()
 
 
 class Learner:

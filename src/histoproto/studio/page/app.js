@@ -13,6 +13,7 @@ import { Keys } from './keys.js';
 
 const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['contradictions', 'Contradictions'], ['prototypes', 'Prototypes'], ['model', 'Model & results']];
 const POLL = 1500;
+const NOTES = 2; // that are shown at once
 
 function place() { // #view/slide/x/y/zoom, so that a place can be sent to somebody
   const [view, ...rest] = location.hash.slice(1).split('/').map(decodeURIComponent);
@@ -69,6 +70,7 @@ function App() {
     const found = await attempt(() => get(`/api/seek?${asked}`));
     if (found && found.length) { setGroup(null); setPicked(found); location.hash = 'label'; }
   };
+  const notes = state.notes.filter((one) => !closed.includes(one));
   const shared = { state, who, attempt, say, picked, setPicked, group, setGroup, seek, where };
   return html`
     <header>
@@ -86,8 +88,9 @@ function App() {
     ${lost && html`<p class="problem" role="alert">${lost} ${unsaved ? `${unsaved} label${unsaved > 1 ? 's wait' : ' waits'} to be saved: leave this page open.` : 'What was shown as saved is safe.'}</p>`}
     ${[problem, state.problem].filter((one) => one && !closed.includes(one)).map((one) => html`<p class="problem" role="alert">${one}
       <button class="quiet" onClick=${() => { setProblem(''); setClosed([...closed, one].filter((each) => each === state.problem)); }}>close</button></p>`)}
-    ${state.notes.filter((one) => !closed.includes(one)).map((one) => html`<p class="note" role="status">${one}
+    ${notes.slice(0, NOTES).map((one) => html`<p class="note" role="status">${one}
       <button class="quiet" onClick=${() => setClosed([...closed, one])}>close</button></p>`)}
+    ${notes.length > NOTES && html`<p class="note">${notes.length - NOTES} more notes <button class="quiet" onClick=${() => setClosed([...closed, ...notes])}>close all</button></p>`}
     ${where.view === 'label' && html`<${Label} ...${shared} />`}
     ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
     ${where.view === 'contradictions' && html`<${Contradictions} ...${shared} />`}
