@@ -34,6 +34,7 @@ class Result:
             ("unexpected ", "the last resort"),
             ("MemoryError", "memory"),
             ("Aborted", "Aborted"),
+            ("\x1b", "a command to the terminal"),
         ):
             if sign in self.output:
                 return what

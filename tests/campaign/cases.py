@@ -85,7 +85,7 @@ FILES = (
     ("table/labels.csv", ("data check table",)),
     ("regions/classes.yaml", ("data cut",)),
     ("regions/img/p1_a.png", ("data cut",)),
-    ("regions/mask/p1_a.png", ("data cut",)),
+    ("regions/mask/p1_a.png", ("data cut", "evaluate maps of regions")),
     ("patients.csv", ("data cut groups",)),
     ("run/model.json", ("predict", "segment", "evaluate", "report", "export", "prototypes")),
     ("run/model.safetensors", ("predict", "segment", "export")),
@@ -94,13 +94,16 @@ FILES = (
     ("run/history.csv", ("report",)),
     ("run/config.yaml", ("report", "train config", "train resume")),
     ("onnx/model.onnx", ("predict onnx",)),
+    ("model.zip", ("predict zip", "evaluate zip", "segment zip")),
+    ("dicom/a.dcm", ("slide info dicom", "segment dicom")),
     ("onnx/model.json", ("predict onnx",)),
     ("slides/slide.tif", ("segment", "data tiles", "predict slide", "slide info")),
-    ("slides/slide.geojson", ("segment regions", "data cut slides")),
+    ("slides/slide.geojson", ("segment regions", "data cut slides", "evaluate maps", "measure regions")),
     ("slides.csv", ("segment table",)),
     ("images/0.png", ("predict",)),
     ("segmented/slide/record.json", ("segment again", "measure")),
-    ("segmented/slide/areas.csv", ("segment again",)),
+    ("segmented/slide/areas.csv", ("segment again", "segment rehearsed")),
+    ("segmented/slide/measures.csv", ("segment again",)),
     ("segmented/slide/tissue.ome.tif", ("measure",)),
     ("comparison/comparison.json", ("compare",)),
     ("comparison/lpd/seed-0/metrics.json", ("compare",)),
@@ -127,6 +130,21 @@ MORE_CALLS = {
         ["run", "slides"],
     ),
     "segment table": (["segment", "run", "slides.csv", "--out", "out"], ["run", "slides", "slides.csv"]),
+    "predict zip": (["predict", "model.zip", "images", "--out", "out"], ["model.zip", "images"]),
+    "evaluate zip": (["evaluate", "model.zip", "data"], ["model.zip", "data"]),
+    "segment zip": (["segment", "model.zip", "slides", "--out", "out", "--dry-run"], ["model.zip", "slides"]),
+    "slide info dicom": (["slide", "info", "dicom"], ["dicom"]),
+    "segment dicom": (["segment", "run", "dicom", "--out", "out"], ["run", "dicom"]),
+    "evaluate maps": (["evaluate", "run", "slides", "--maps"], ["run", "slides"]),
+    "evaluate maps of regions": (["evaluate", "run", "regions", "--maps", "--mpp", "1"], ["run", "regions"]),
+    "measure regions": (
+        ["measure", "segmented", "--out", "out.csv", "--regions", "slides/slide.geojson"],
+        ["segmented", "slides"],
+    ),
+    "segment rehearsed": (
+        ["segment", "run", "slides", "--out", "segmented", "--dry-run"],
+        ["run", "slides", "segmented"],
+    ),
     "segment again": (["segment", "run", "slides", "--out", "segmented"], ["run", "slides", "segmented"]),
 }
 
@@ -181,6 +199,7 @@ def _must_be_refused(file: str, what: str) -> bool:
         "regions/mask",
         "regions/img",
         "slides/slide.tif",
+        "dicom/a.dcm",
     )
     if what in ("missing", "a folder", "a dead link", "a loop of links"):
         return not any(part in file for part in optional)

@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
+import tifffile
 from PIL import Image
 
 from campaign.bench import Bench
+from slide_files import write_dicom
 
 SMALL = [
     "model.encoder=test_efficientnet",
@@ -27,7 +30,8 @@ SMALL_OPTIONS = [part for setting in SMALL for part in ("--set", setting)]
 def make_good(bench: Bench) -> None:
     """Fill `bench.good`.
 
-    data, table, regions, slides, images: inputs; run, stopped, onnx: models; scores, comparison, segmented: results.
+    data, table, regions, slides, dicom, images: inputs; run, stopped, onnx, model.zip: models; scores, comparison,
+    segmented: results.
     """
     good = bench.good
 
@@ -40,6 +44,7 @@ def make_good(bench: Bench) -> None:
     run("train", "data", "--out", "run", "--no-report", *SMALL_OPTIONS)
     run("evaluate", "run", "data")
     run("export", "run", "--out", "onnx")
+    run("export", "run", "--out", "model.zip", "--format", "zip")
     (good / "slides").mkdir()
     shutil.move(good / "slide.tif", good / "slides" / "slide.tif")
     ring = [[[20, 20], [220, 20], [220, 170], [20, 170], [20, 20]]]
@@ -53,12 +58,26 @@ def make_good(bench: Bench) -> None:
     (good / "slides" / "slide.geojson").write_text(content)
     (good / "slides.csv").write_text("slide,mpp,region\nslides/slide.tif,1.0,slides/slide.geojson\n")
     run("segment", "run", "slides", "--out", "segmented")
+    _dicom(good)
     _regions(good)
     _table(good)
     (good / "images").mkdir()
     for index, path in enumerate(sorted((good / "data" / "test" / "img").iterdir())):
         shutil.copy2(path, good / "images" / f"{index}.png")
     _comparison(good)
+
+
+def _dicom(good: Path) -> None:
+    """A slide of two files, one per level."""
+    (good / "dicom").mkdir()
+    picture = tifffile.imread(good / "slides" / "slide.tif")
+    for step, name in ((1, "a"), (2, "b")):
+        path = good / "dicom" / f"{name}.dcm"
+        write_dicom(path, picture[::step, ::step].copy(), mpp=float(step))
+        with pydicom.dcmread(path) as file:
+            file.SeriesInstanceUID, file.SOPInstanceUID = "1.2.3", f"1.2.3.{step}"
+            file.DimensionOrganizationType = "TILED_FULL"
+            file.save_as(path)
 
 
 def _regions(good: Path) -> None:

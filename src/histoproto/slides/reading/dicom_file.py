@@ -197,10 +197,15 @@ def _check_kind(header: pydicom.Dataset, path: Path) -> None:
         )
     if header.get("DimensionOrganizationType") == "TILED_SPARSE":
         raise ImageError(f"{path} has tiles at places of their own (TILED_SPARSE); convert it to TILED_FULL")
+    if (kind := header.get("DimensionOrganizationType") or "TILED_FULL") != "TILED_FULL":
+        raise ImageError(f"{path} has tiles in an order that is not read ({one_line(str(kind))}), expected TILED_FULL")
     for name, thing in (("TotalPixelMatrixFocalPlanes", "focal planes"), ("NumberOfOpticalPaths", "optical paths")):
         if (count := header.get(name, 1) or 1) > 1:
             raise ImageError(f"{path} holds {count} {thing}, expected one; save that as a file of its own")
     photometric, bits = str(header.get("PhotometricInterpretation", "")), header.get("BitsStored", 8)
+    samples, expected = header.get("SamplesPerPixel"), 1 if photometric.startswith("MONO") else 3
+    if photometric and samples not in (None, expected):
+        raise ImageError(f"{path} says {photometric}, but {samples} values per pixel, expected {expected}; correct it")
     if photometric not in _PHOTOMETRIC or bits != 8 or header.get("PixelRepresentation", 0) != 0:
         raise ImageError(f"{path} holds {photometric} pixels of {bits} bits, expected RGB, YBR or grey of 8 bits")
 
