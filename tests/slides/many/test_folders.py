@@ -39,7 +39,7 @@ def test_slides_of_an_archive_lie_deeper(tmp_path: Path) -> None:
 
 def test_what_is_no_slide_is_told(tmp_path: Path) -> None:
     folder = make(tmp_path, "a.svs", "b.TIF", "x.qptiff", "y.czi", "z.svs.partial")
-    make(folder, "t.jpg", "n.xml", "m.xml", "._a.svs")
+    make(folder, "t.jpg", "n.xml", "m.xml", "._a.svs", "a.geojson", "b.geojson.gz", "c.geojson")
     (folder / "broken.tif").symlink_to(folder / "nowhere.tif")
     names, left_out = look(folder)
     assert (names, left_out.count) == (["a.svs", "b.TIF"], 4)
@@ -49,7 +49,7 @@ def test_what_is_no_slide_is_told(tmp_path: Path) -> None:
         "left out: x.qptiff: Akoya QPTIFF is not read; convert them to OME-TIFF, with QuPath or Bio-Formats",
         "left out: z.svs.partial: downloads that are not finished",
         "left out: t.jpg: pictures are slides only if they are named",
-        f"files in {folder} that are no slides: 2 .xml",
+        f"files in {folder} that are no slides: 2 .xml, 1 .geojson",
     ]
     assert look(folder / "*.[cs]*")[1].count == 2
     for name in names:

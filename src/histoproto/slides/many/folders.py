@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ FOREIGN = {
 UNFINISHED = frozenset({".part", ".partial", ".crdownload", ".download", ".tmp", ".filepart", ".aria2"})
 """Endings of downloads that are under way, or were broken off."""
 _RESULTS = "record.json"
+_DRAWN = re.compile(r"\.geojson(\.gz)?$", re.IGNORECASE)
+"""Annotations of a slide lie beside it, and are no find."""
 _NAMED = 5
 
 
@@ -98,7 +101,9 @@ def without_others(paths: Iterable[Path], where: Path, left_out: LeftOut) -> lis
     pictures = [path for path in files if path.suffix.lower() in PICTURES]
     left_out.tell(pictures, "pictures are slides only if they are named", slides=False)
     told = {*slides, *foreign, *pictures, *(path for path in files if path.suffix.lower() in UNFINISHED)}
-    others = Counter(path.suffix.lower() or "without an ending" for path in files if path not in told)
+    stems = {path.stem.removesuffix(".ome") for path in slides}
+    drawn = {path for path in files if _DRAWN.search(path.name) and _DRAWN.sub("", path.name) in stems}
+    others = Counter(path.suffix.lower() or "without an ending" for path in files if path not in told | drawn)
     if others:
         listed = ", ".join(f"{count} {ending}" for ending, count in others.most_common(_NAMED))
         left_out.notes.append(f"files in {where} that are no slides: {listed}{' …' if len(others) > _NAMED else ''}")
