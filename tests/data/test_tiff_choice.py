@@ -110,6 +110,28 @@ def test_channels_are_no_images_to_choose_from(tmp_path: Path) -> None:
         open_slide(tmp_path / "a.ome.tif", image="1")
 
 
+@pytest.mark.parametrize("size", ["SizeC", "SizeZ", "SizeT"])
+def test_planes_that_nobody_could_store_are_not_looked_for(size: str, tmp_path: Path) -> None:
+    sizes = {"SizeX": 120, "SizeY": 90, "SizeC": 3, "SizeZ": 1, "SizeT": 1, size: 10**9}
+    told = " ".join(f'{name}="{value}"' for name, value in sizes.items())
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" {told}>'
+        '<Channel SamplesPerPixel="3"/><TiffData IFD="0"/></Pixels></Image></OME>'
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", drawn(0), photometric="rgb", description=xml.encode(), metadata=None)
+    with pytest.raises(ImageError, match=r"1000000000 .* beyond any slide"):
+        open_slide(tmp_path / "a.ome.tif")
+
+
+def test_a_name_does_not_fill_the_screen(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", drawn(0), photometric="rgb", metadata={"axes": "YXS", "Name": "x\n" * 99999}
+    )
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert slide.image == ("x " * 40)
+
+
 def test_formats_that_hold_one_slide_have_nothing_to_choose(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +21,9 @@ from histoproto.printable import one_line
 
 RIVAL = 0.27
 """Share of the largest image's area above which another may be meant, too; one of half the sides is a reduced one."""
+
+MOST_PLANES = 100_000
+"""Of an image, in all channels, planes and times."""
 
 _RGB = (("r", "red"), ("g", "green"), ("b", "blue"))
 _HOW = "name it with --image where slides are taken, or save it as a file of its own"
@@ -60,6 +64,7 @@ def choose_image(file: tifffile.TiffFile, path: Path, wanted: str | None = None)
     """
     if file.is_mmstack or file.is_ndtiff:
         raise ImageError(f"{path} is a stack of Micro-Manager, which may be of many files; save the slide as OME-TIFF")
+    root = _ome_root(file, path)
     found = stored_images(file)
     if not found:
         raise ImageError(f"{path} holds no image")
@@ -69,7 +74,7 @@ def choose_image(file: tifffile.TiffFile, path: Path, wanted: str | None = None)
         others = _names([image for image in found if image is not chosen])
         how = "the largest is read" if wanted is None else "the one that was named is read"
         note = f"of its {len(found)} images {how}, {chosen}; left out: {others}"
-    ome = _ome_image(file, chosen, path)
+    ome = None if root is None else _ome_image(root, chosen)
     _check_one_plane(chosen, ome, path)
     return Choice(chosen, len(found), ome, note)
 
@@ -128,14 +133,26 @@ def _check_one_plane(image: StoredImage, ome: ElementTree.Element | None, path: 
             )
 
 
-def _ome_image(file: tifffile.TiffFile, chosen: StoredImage, path: Path) -> ElementTree.Element | None:
-    """The element that describes an image: the one that begins at its page, or the only one of its size."""
+def _ome_root(file: tifffile.TiffFile, path: Path) -> ElementTree.Element | None:
+    """What an OME-TIFF says of itself, of a size that can be believed: tifffile goes through all that is named."""
     if not file.ome_metadata:
         return None
     try:
         root = ElementTree.fromstring(file.ome_metadata)
     except ElementTree.ParseError as error:
         raise ImageError(f"{path} describes itself in OME-XML that cannot be read: {error}") from error
+    for pixels in root.iterfind("{*}Image/{*}Pixels"):
+        sizes = [abs(_whole(pixels.get(f"Size{axis}"))) for axis in "CZT"]
+        if prod(sizes) > MOST_PLANES:
+            raise ImageError(
+                f"{path} describes {sizes[0]} channels, {sizes[1]} planes and {sizes[2]} times in OME-XML, beyond any "
+                "slide; it is damaged"
+            )
+    return root
+
+
+def _ome_image(root: ElementTree.Element, chosen: StoredImage) -> ElementTree.Element | None:
+    """The element that describes an image: the one that begins at its page, or the only one of its size."""
     page = chosen.series.keyframe
     fitting = []
     for image in root.iterfind("{*}Image"):

@@ -11,6 +11,8 @@ import tifffile
 from histoproto.printable import one_line
 
 _ASIDE = re.compile(r"(?<![a-z])(label|macro|thumb\w*|overview|barcode|preview|navigation)(?![a-z])", re.IGNORECASE)
+_LONGEST = 80
+"""Letters of a name."""
 _STACKED = "IQZT"
 """Axes of which each place is an image by itself: pages, what is not known, depth and time; not stains."""
 
@@ -31,8 +33,8 @@ class StoredImage:
 
     @property
     def name(self) -> str:
-        """Its own; empty if it has none."""
-        return "" if self.series.name in (None, "Baseline") else one_line(self.series.name)
+        """Its own, shortened; empty if it has none."""
+        return "" if self.series.name in (None, "Baseline") else one_line(self.series.name)[:_LONGEST]
 
     @property
     def area(self) -> int:
