@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from histoproto.data.images import write_image
-from histoproto.data.regions import find_regions
+from histoproto.data.regions import find_regions, lonely_masks
 from histoproto.errors import DataError
 
 
@@ -36,3 +36,12 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, part: str) -> None:
     Image.new("L", (4, 4)).save(tmp_path / part / "a.tif")
     with pytest.raises(DataError, match=r"more than one image named 'a'|a\.png and a\.tif|a\.tif and a\.png"):
         find_regions(tmp_path)
+
+
+def test_masks_without_an_image_are_told(tmp_path: Path) -> None:
+    for part in ("img", "mask"):
+        write_image(tmp_path / part / "a.png", np.zeros((4, 4, 3), np.uint8))
+    assert lonely_masks(tmp_path) == []
+    write_image(tmp_path / "mask" / "b.png", np.zeros((4, 4, 3), np.uint8))
+    assert list(find_regions(tmp_path)) == ["a"]
+    assert lonely_masks(tmp_path) == ["masks without an image of their name, left out: b.png"]

@@ -124,6 +124,10 @@ def test_maps_of_other_tissues_and_folders_that_are_not_whole_are_told(maps: Pat
         (maps / "b" / "record.json").write_text(json.dumps({**record, "tissues": tissues}))
         with pytest.raises(ImageError, match="is not the map"):
             measure_results(maps, out)
+    for wrong in ({"mpp": 20.0}, {"downsample": 7.0}, {"mpp": 2.0, "downsample": 4.0}):
+        (maps / "b" / "record.json").write_text(json.dumps({**record, **wrong}))
+        with pytest.raises(ImageError, match="is not the map"):
+            measure_results(maps, out)
     (maps / "b" / "record.json").write_text(json.dumps(record))
     tifffile.imwrite(maps / "b" / "tissue.ome.tif", np.full((128, 550), 9, np.uint8))
     with pytest.raises(ImageError, match="holds the label 9, expected 0 to 4"):

@@ -22,7 +22,7 @@ from histoproto.ledger import own
 
 KEPT_OF_A_RUN = ("config.yaml", "history.csv", "begun.json")
 """Files of a run folder that hold settings and losses."""
-LAST_LINES = 400
+LAST_LINES, LAST_BYTES = 400, 2**20
 """Of each log."""
 _PATH = re.compile(
     r"""(?P<quoted>['"])(?=[^'"\n]*[\\/])[^'"\n]+(?P=quoted)  # anything with a slash between quotes
@@ -102,6 +102,8 @@ def _logs(run: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _tail(path: Path) -> str:
-    with suppress(OSError):
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]) + "\n"
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LAST_BYTES))
+        lines = file.read(LAST_BYTES).decode("utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-LAST_LINES:]) + "\n"
     return "cannot be read\n"

@@ -88,6 +88,7 @@ def cut(
     from histoproto.data.cut_record import CutSettings
     from histoproto.data.groups import assign_splits, groups_from_pattern, groups_from_table, split_named
     from histoproto.data.images import list_others
+    from histoproto.data.regions import lonely_masks
     from histoproto.errors import SettingError
 
     out = chosen_out("data cut REGIONS", out, old_out)
@@ -117,6 +118,8 @@ def cut(
         tissues, openers = masked_regions(regions, settings.factor)
         if others := list_others(regions / "img"):
             typer.echo(f"note: left out of {regions / 'img'}, as they are no images of a kind that is read: {others}")
+        for note in lonely_masks(regions):
+            typer.echo(f"note: {note}", err=True)
     else:
         from histoproto.slides.patches.annotated import find_annotated
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -40,21 +39,8 @@ def print_cut(report: CutReport, out: Path, size: int) -> None:
 def print_annotated(found: AnnotatedSlides) -> None:
     """Which slides have annotations, and which annotations are no tissue."""
     typer.echo(f"{counted(len(found.regions), 'slide')} with annotations of {', '.join(found.tissues.names)}")
-    if found.without:
-        typer.echo(f"note: left out, for there are no annotations: {', '.join(found.without)}", err=True)
-    if found.cut_out:
-        typer.echo(
-            f"note: annotations of no tissue, cut out of larger ones that they lie on: {_counted(found.cut_out)}",
-            err=True,
-        )
-    if found.silent:
-        typer.echo(f"note: annotations that say nothing about tissue, left out: {_counted(found.silent)}", err=True)
-    for note in found.notes:
+    for note in found.sentences:
         typer.echo(f"note: {note}", err=True)
-
-
-def _counted(classes: Mapping[Any, int]) -> str:
-    return ", ".join(f"{count} {name or 'without a class'}" for name, count in classes.items())
 
 
 def print_report(report: DataReport) -> None:

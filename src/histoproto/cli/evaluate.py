@@ -157,6 +157,8 @@ def _evaluate_maps(
             )
         for leak in result["data"].get("leaks", ()):
             typer.echo(f"note: {leak}; these scores say nothing about new patients", err=True)
+        for note in result["data"]["notes"] if protocol is protocols[0] else ():
+            typer.echo(f"note: {note}", err=True)
         names = list(result["pooled"]["tissues"])
         table = Table(
             title=f"{protocol.name}: maps of {escape(str(data))}, {result['data']['slides']} slides, scores in %"

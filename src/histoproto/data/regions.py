@@ -23,6 +23,14 @@ def find_tissues(regions: Path) -> TissueSet:
     raise DataError(f"there is no classes.yaml in {regions} or above it; it names the tissues and their mask values")
 
 
+def lonely_masks(regions: Path) -> list[str]:
+    """A sentence on masks without an image, which are left out; none if there are none."""
+    images = {path.stem for path in list_images(regions / "img")}
+    lonely = [path.name for path in list_images(regions / "mask") if path.stem not in images]
+    more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
+    return [f"masks without an image of their name, left out: {', '.join(lonely[:5])}{more}"] if lonely else []
+
+
 def find_regions(regions: Path) -> dict[str, tuple[Path, Path]]:
     """Image and mask of each annotated region, by name, of a folder with `img/` and `mask/`.
 

@@ -6,6 +6,7 @@ A name is one of `NAME`, `NAME@FILE` (a file, or a folder that holds one), `hf-h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from histoproto.model.weights import NO_HUB
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB, FOLDER = "hf-hub", "local-dir"
+_REPOSITORY = re.compile(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}(@[\w./-]+)?", re.ASCII)
 Place = Callable[[str], Path | None]
 """Name of a file → where it is, None if there is none."""
 
@@ -62,6 +64,8 @@ def plan_encoder(name: str, weights: str | None, arguments: Mapping[str, Any], i
         raise SettingError(f"{known.name} can be no encoder here: {known.problem}")
     if source not in {"", HUB, "hf_hub", FOLDER}:
         raise SettingError(f"{name!r}: an encoder is NAME, NAME@FILE, hf-hub:OWNER/NAME or local-dir:PATH")
+    if source in {HUB, "hf_hub"} and not _REPOSITORY.fullmatch(place):
+        raise SettingError(f"{name!r}: a repository of the hub is OWNER/NAME, or OWNER/NAME@REVISION")
     if source == FOLDER or (known and file and Path(file).is_dir()):
         folder = Path(place if source == FOLDER else file or "")
         if not (folder / "config.json").is_file() and not known:

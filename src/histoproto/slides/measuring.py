@@ -29,6 +29,8 @@ from histoproto.slides.regions.geojson import Region, read_annotations
 from histoproto.slides.regions.placing import check_places
 
 MAP_FILE = "tissue.ome.tif"
+_SAME = 1e-3
+"""Relative difference of two scales that are the same but for rounding."""
 ENDINGS = (".geojson", ".geojson.gz", ".json")
 """Of a file with regions."""
 
@@ -36,6 +38,7 @@ ENDINGS = (".geojson", ".geojson.gz", ".json")
 class _Side(BaseModel):
     width: Annotated[int, Field(gt=0)]
     height: Annotated[int, Field(gt=0)]
+    mpp: Annotated[float, Field(gt=0)] | None = None
 
 
 class _Tissue(BaseModel):
@@ -157,7 +160,9 @@ def _raster(path: Path, record: _Record) -> Iterator[LabelRaster]:
             ):
                 page = file.pages[0]
                 fits = page.shape == raster.shape and page.dtype == np.uint8
-                if not fits or not may_be_of(file.ome_metadata, tissues):
+                of_slide = record.level_0.mpp or record.mpp / record.downsample
+                fits = fits and abs(of_slide * record.downsample / record.mpp - 1) < _SAME
+                if not fits or not may_be_of(file.ome_metadata, tissues, record.mpp):
                     raise ImageError(f"{path} is not the map that {path.with_name(RECORD_FILE)} tells of")
                 for tile, place, shape in page.segments():
                     if tile is None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from histoproto.data.leaks import refuse_leaks
 from histoproto.data.masks import read_mask
-from histoproto.data.regions import find_regions, find_tissues
+from histoproto.data.regions import find_regions, find_tissues, lonely_masks
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import SettingError
 from histoproto.evaluation.boundary import boundary_counts, boundary_iou
@@ -110,8 +110,9 @@ def evaluate_maps(
             _regions(segmenter, data, scale, mpp),
             {name: pair[0] for name, pair in find_regions(data).items()},
         )
+        notes = lonely_masks(data)
     else:
-        openers = _slides(segmenter, data, scale, mpp)
+        openers, notes = _slides(segmenter, data, scale, mpp)
         files = dict.fromkeys(openers)
     if leaks := learnt_images(run, files):
         refuse_leaks(leaks, data, allow_leak, "--allow-leak")
@@ -120,6 +121,7 @@ def evaluate_maps(
     for name, opener in openers.items():
         with opener() as known, tempfile.TemporaryDirectory() as folder:
             reader = known.reader
+            notes += [f"{name}: {note}" for note in reader.notes]
             size = segmenter.card.patch_size
             plan = plan_windows(reader.height, reader.width, known.downsample, size, options.overlap, known.scope)
             with LabelRaster.create(Path(folder) / "labels", plan.height, plan.width, fill=count) as raster:
@@ -133,7 +135,13 @@ def evaluate_maps(
     result = {
         "protocol": asdict(protocol) | {"fusion": settings.fusion, "fusion_weights": list(settings.fusion_weights)},
         "maps": {"overlap": options.overlap, "min_area_um2": options.min_area_um2, "distance_um": distance_um},
-        "data": {"folder": str(data), "slides": len(openers), "mpp": scale, **({"leaks": leaks} if leaks else {})},
+        "data": {
+            "folder": str(data),
+            "slides": len(openers),
+            "mpp": scale,
+            "notes": notes,
+            **({"leaks": leaks} if leaks else {}),
+        },
         "pooled": _summary(
             np.sum([*matrices.values()], axis=0), np.sum([*outlines.values()], axis=0), segmenter, protocol.background
         ),
@@ -199,7 +207,9 @@ def _regions(segmenter: Segmenter, data: Path, scale: float, mpp: float | None) 
     return {name: opener(*pair) for name, pair in find_regions(data).items()}
 
 
-def _slides(segmenter: Segmenter, data: Path, scale: float, mpp: float | None) -> dict[str, Callable[[], Any]]:
+def _slides(
+    segmenter: Segmenter, data: Path, scale: float, mpp: float | None
+) -> tuple[dict[str, Callable[[], Any]], list[str]]:
     found = find_annotated(data, scale, classes=segmenter.tissues, slide_mpp=mpp)
 
     @contextmanager
@@ -214,12 +224,14 @@ def _slides(segmenter: Segmenter, data: Path, scale: float, mpp: float | None) -
                 paint_polygons(labels, slide.areas, values, top=first)
                 return labels
 
-            yield Known(slide.reader, downsample, find_scope(slide.reader, require_mpp(slide.reader)), truth)
+            scope = find_scope(slide.reader, require_mpp(slide.reader))
+            slide.reader.notes += [*slide.notes, *scope.notes]
+            yield Known(slide.reader, downsample, scope, truth)
 
     def opener(annotated: Any) -> Callable[[], Any]:
         return lambda: opened(annotated)
 
-    return {name: opener(region) for name, region in found.regions.items()}
+    return {name: opener(region) for name, region in found.regions.items()}, found.sentences
 
 
 def _downsample(scale: float, mpp: float) -> float:

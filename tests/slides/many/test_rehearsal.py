@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fakes import ColourNetwork, colour_card
 from histoproto.data.images import write_image
+from histoproto.errors import OutputError
 from histoproto.inference.segmenter import Segmenter
 from histoproto.slides.many.rehearsal import rehearse, seconds_per_window
 from histoproto.slides.many.tasks import find_slides
+from histoproto.slides.options import SlideOptions
 from histoproto.slides.segment import segment_slide
 
 
@@ -29,3 +32,21 @@ def test_windows_are_those_that_are_then_done(tmp_path: Path) -> None:
     assert found[0].bytes >= summary.width * summary.height
     assert rehearse(segmenter, tasks, out)[0].state == "finished"
     assert 0 < seconds_per_window(segmenter) < 1
+    (again, *_) = rehearse(segmenter, tasks, out, SlideOptions(overlap=0.5))
+    assert (again.state, again.notes) == (
+        "finished",
+        ("done before with other settings, another model or from another file, and left so",),
+    )
+    (out / "a" / "areas.csv").write_text("x")
+    (broken, *_) = rehearse(segmenter, tasks, out)
+    assert (broken.state, broken.notes[0]) == ("to do", "there are results that are not whole; they would be set aside")
+
+
+def test_what_would_stop_the_batch_stops_its_rehearsal(tmp_path: Path) -> None:
+    segmenter = Segmenter(ColourNetwork(), colour_card(mpp=0.5), device="cpu")  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="is there already and no folder"):
+        rehearse(segmenter, [], tmp_path / "file")
+    (tmp_path / "summary.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"summary\.csv is there already"):
+        rehearse(segmenter, [], tmp_path)

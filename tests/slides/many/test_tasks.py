@@ -66,6 +66,10 @@ def test_regions_go_by_the_name_of_their_slide(tmp_path: Path) -> None:
     assert find_slides([tmp_path / "a.svs"], regions=tmp_path / "r" / "a.geojson")[0].regions
     with pytest.raises(DataError, match="one file for 2 slides; give a folder"):
         find_slides([tmp_path], regions=tmp_path / "r" / "a.geojson")
+    touch(tmp_path / "r" / "b.geojson")
+    with pytest.raises(DataError, match=r"b\.geojson and b\.geojson\.gz, and either could be meant"):
+        find_slides([tmp_path], regions=tmp_path / "r")
+    (tmp_path / "r" / "b.geojson").unlink()
     (tmp_path / "r" / "b.geojson.gz").unlink()
     with pytest.raises(DataError, match=r"has no file b\.geojson"):
         find_slides([tmp_path], regions=tmp_path / "r")

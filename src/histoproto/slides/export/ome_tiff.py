@@ -20,6 +20,7 @@ TILE = 512
 _BUFFER = 1 << 24
 _LEVEL = 6  # of compression
 _LABELS = "Labels: "
+_SAME = 1e-3
 
 
 def write_ome_tiff(path: Path, raster: LabelRaster, tissues: TissueSet, mpp: float | None) -> None:
@@ -83,14 +84,16 @@ def _tiles(raster: LabelRaster, factor: int, background: int) -> Iterator[NDArra
             yield tile
 
 
-def may_be_of(ome: str | None, tissues: Sequence[str]) -> bool:
-    """Whether a map with this OME-XML can be of these tissues; one that does not name its tissues can."""
+def may_be_of(ome: str | None, tissues: Sequence[str], mpp: float) -> bool:
+    """Whether a map with this OME-XML can be of these tissues and µm/px; one that does not say so can."""
     try:
         root = ElementTree.fromstring(ome or "")
     except ElementTree.ParseError:
         return True
     said = [element.text or "" for element in root.iterfind("{*}Image/{*}Description")]
-    return all(text.startswith(_labels((*tissues, "background"))) for text in said if text.startswith(_LABELS))
+    sizes = [float(pixels.get("PhysicalSizeX", mpp)) for pixels in root.iterfind("{*}Image/{*}Pixels")]
+    names, expected = [text for text in said if text.startswith(_LABELS)], _labels((*tissues, "background"))
+    return all(abs(size / mpp - 1) < _SAME for size in sizes) and all(text.startswith(expected) for text in names)
 
 
 def _labels(names: Sequence[str]) -> str:

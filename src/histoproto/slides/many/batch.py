@@ -7,6 +7,7 @@ skipped, so that a batch that was stopped, however harshly, goes on when it is s
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -107,7 +108,7 @@ def segment_slides(
     options.scale(card)
     require_packages(options)
     _check_writable(out)
-    Ledger(out).require_own(out / name for name in (SUMMARY_TABLE, SUMMARY_PAGE))
+    check_summary(out)
     named = [Job(name, task) for name, task in name_slides(tasks).items()]
     if retry_failed:
         named = [job for job in named if has_failed(out, job.name) and not is_finished(out, job.name)]
@@ -118,7 +119,7 @@ def segment_slides(
         clear_lock(out, outcome.job.name)
         if slides:
             slides(outcome, count, len(named))
-    outdated = tuple(name for name, one in outcomes.items() if _is_outdated(out / name, one.job.task, options, card))
+    outdated = tuple(name for name, one in outcomes.items() if is_outdated(out / name, one.job.task, options, card))
     jobs = deque(job for job in named if job.name not in outcomes)
     setup, ignore = Setup(run, out, options, device), lambda *_: None
     if engine == "ray":
@@ -140,7 +141,18 @@ def segment_slides(
     return replace(report, broken=tuple(write_summary(out, failed, left_out)))
 
 
-def _is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: ModelCard) -> bool:
+def check_summary(out: Path) -> None:
+    """Refuse a folder that is none, or where a summary lies that is not ours.
+
+    Raises:
+        OutputError: it is.
+    """
+    if os.path.lexists(out) and not out.is_dir():
+        raise OutputError(f"{out} is there already and no folder; choose another place for the results")
+    Ledger(out).require_own(out / name for name in (SUMMARY_TABLE, SUMMARY_PAGE))
+
+
+def is_outdated(folder: Path, task: SlideTask, options: SlideOptions, card: ModelCard) -> bool:
     """Whether a finished slide was another file, or done in another way."""
     record = read_finished(folder).record
     settings = {**asdict(options), **options.settings(card.inference).model_dump(), "model_mpp": options.scale(card)}

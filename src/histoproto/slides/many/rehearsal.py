@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,12 @@ from histoproto.errors import HistoProtoError
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
 from histoproto.inference.windows import CELL
+from histoproto.slides.export.finished import is_begun
 from histoproto.slides.export.packages import require_packages
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.room import FILES, LAYERS, check_room
 from histoproto.slides.labelling.scope import find_scope
+from histoproto.slides.many.batch import check_summary, is_outdated
 from histoproto.slides.many.job import is_finished
 from histoproto.slides.many.tasks import name_slides
 from histoproto.slides.options import SlideOptions
@@ -36,7 +38,7 @@ class Rehearsed:
         windows: that would go through the network.
         bytes: on the disk, at least.
         sentence: why it would fail.
-        notes: what would be left out of its regions.
+        notes: what would be left out, set aside or left as it is.
     """
 
     name: str
@@ -55,17 +57,23 @@ def rehearse(
     Raises:
         SettingError: an option that is out of range, a package that is not installed, or a model of unknown µm/px.
         DataError: two slides that nothing tells apart.
+        OutputError: `out` is no folder, or holds a summary that is not ours.
     """
     options = options or SlideOptions()
     require_packages(options)
     model_mpp = options.scale(segmenter.card)
+    check_summary(out)
     rehearsed = []
     for name, task in name_slides(tasks).items():
         if is_finished(out, name):
-            rehearsed.append(Rehearsed(name, "finished"))
+            old = is_outdated(out / name, task, options, segmenter.card)
+            notes = ("done before with other settings, another model or from another file, and left so",) if old else ()
+            rehearsed.append(Rehearsed(name, "finished", notes=notes))
             continue
+        broken = ("there are results that are not whole; they would be set aside",) if is_begun(out / name) else ()
         try:
-            rehearsed.append(_rehearse(segmenter, name, task, out, options, model_mpp))
+            one = _rehearse(segmenter, name, task, out, options, model_mpp)
+            rehearsed.append(replace(one, notes=(*broken, *one.notes)))
         except HistoProtoError as error:
             rehearsed.append(Rehearsed(name, "failed", sentence=str(error)))
     return rehearsed

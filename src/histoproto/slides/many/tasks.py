@@ -205,7 +205,11 @@ def _regions_of(task: SlideTask, regions: Path, slides: int) -> Path:
                 f"{regions} is one file for {slides} slides; give a folder with one file of each slide's name"
             )
         return regions
-    found = find_beside(regions, slide_stem(task.path), REGIONS)
+    stem = slide_stem(task.path)
+    drawn = [path.name for ending in REGIONS[:2] if (path := regions / (stem + ending)).is_file()]
+    if len(drawn) > 1:
+        raise DataError(f"{regions} holds {' and '.join(drawn)}, and either could be meant; remove one")
+    found = find_beside(regions, stem, REGIONS)
     if found is None:
         raise DataError(f"{regions} has no file {slide_stem(task.path)}.geojson; regions go by the name of their slide")
     return found

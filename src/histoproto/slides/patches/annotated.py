@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -109,6 +110,16 @@ class AnnotatedSlides:
     silent: Counter[str | None]
     notes: list[str]
 
+    @property
+    def sentences(self) -> list[str]:
+        """All that was left out, or taken otherwise than it is written."""
+        said = [f"left out, for there are no annotations: {', '.join(self.without)}"] if self.without else []
+        if self.cut_out:
+            said.append(f"annotations of no tissue, cut out of larger ones that they lie on: {_counted(self.cut_out)}")
+        if self.silent:
+            said.append(f"annotations that say nothing about tissue, left out: {_counted(self.silent)}")
+        return [*said, *self.notes]
+
 
 def find_annotated(
     slides: Path,
@@ -145,6 +156,10 @@ def find_annotated(
             f"{slide_stem(next(iter(tasks)))}.geojson, exported from QuPath, in {annotations or slides}"
         )
     found, notes = Counter[str | None](), [*left_out.notes]
+    for path, file in pairs.items():
+        others = [file.with_name(slide_stem(path) + ending) for ending in ENDINGS]
+        if aside := [other.name for other in others if other != file and other.is_file()]:
+            notes.append(f"{', '.join(aside)} is left out, as {file.name} is there, too")
     for file in pairs.values():
         content = _annotations(file, file.stat().st_mtime_ns)
         found.update(name for _, name in content.regions)
@@ -176,6 +191,10 @@ def find_annotated(
         Counter({name: count for name, count in found.items() if meaning[name] is None}),
         notes,
     )
+
+
+def _counted(classes: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {name or 'without a class'}" for name, count in classes.items())
 
 
 def _meaning(name: str | None, tissues: Sequence[str]) -> int | None:
