@@ -26,3 +26,20 @@ def test_unknown_keys_beside_the_classes_are_refused(tmp_path: Path, key: str) -
     (tmp_path / "classes.yaml").write_text(f"classes: [{{name: tumour}}, {{name: stroma}}]\n{key}: 255\n")
     with pytest.raises(TissueError, match=f"there is no key '{key}'"):
         TissueSet.read(tmp_path / "classes.yaml")
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (("Background", "tumour"), "no class may be called 'Background'"),
+        (("uncertain",), "no class may be called 'uncertain'"),
+        (("Dr\u00fcse", "Dru\u0308se"), "must differ by more than"),
+        (("Tumour", "tumour"), "must differ by more than"),
+        (("tumour\u200b", "tumour"), "a letter that is not seen"),
+        (("a\u202eb",), "a letter that is not seen"),
+    ],
+)
+def test_names_that_look_alike_or_mean_something_else_are_refused(names: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(TissueError, match=sentence):
+        TissueSet.of(*names)
+    assert TissueSet.of("\u0645\u06cc\u200c\u062e", "stroma").names[1] == "stroma"

@@ -7,6 +7,7 @@ Inside HistoProto a *label map* is a uint8 array whose value is the index of the
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ MOST_TISSUES = 253
 """So that a byte holds background, uncertain places and one value that means nothing."""
 _BACKGROUND_COLOUR, UNCERTAIN_COLOUR = "#ffffff", "#7f7f7f"
 UNCERTAIN = "uncertain"
+_JOINERS = "\u200c\u200d"
+"""Are not seen either, but belong to the spelling of some languages."""
 """The label of places whose tissue a model does not dare to name; no tissue may be called so."""
 
 
@@ -62,6 +65,9 @@ class TissueSet:
             raise TissueError("no tissue classes were given; name at least one")
         if len(set(names)) < len(names) or not all(names):
             raise TissueError(f"tissue names must be different and not empty, found {names}")
+        looks = [unicodedata.normalize("NFC", name).casefold() for name in names]
+        if twice := [name for name, look in zip(names, looks, strict=True) if looks.count(look) > 1]:
+            raise TissueError(f"tissue names must differ by more than case or accents as two letters, found {twice}")
         if len({*values, self.background}) < len(values) + 1:
             raise TissueError(f"mask values must be different, found {values} and background {self.background}")
         if not all(type(value) is int and 0 <= value <= 255 for value in (*values, self.background)):
@@ -192,6 +198,10 @@ def _check_name(name: Any) -> None:
         )
     if name.casefold() == UNCERTAIN:
         raise TissueError(f"no class may be called {name!r}: that is the label of places that a model leaves open")
+    if name.casefold() == "background":
+        raise TissueError(f"no class may be called {name!r}: that is the label of what is no tissue; call it glass")
+    if odd := [letter for letter in name if unicodedata.category(letter) == "Cf" and letter not in _JOINERS]:
+        raise TissueError(f"the name of a class is {name!a}, which holds {odd[0]!a}, a letter that is not seen")
     try:
         check_text(name, "the name of a class")
     except SettingError as error:

@@ -43,6 +43,10 @@ SQUARE = polygon(box(0, 0, 10, 10))
     [
         (polygon(box(0, 0, 10, 10), box(2, 2, 4, 4)), 96),
         (polygon(box(0, 0, 10, 10), box(2, 2, 6, 6), box(4, 4, 8, 8)), 100 - 28),  # holes that overlap are one
+        (polygon(box(0, 0, 10, 10), box(20, 0, 30, 10)), 100),  # a hole that lies apart
+        (polygon(box(0, 0, 10, 10), box(5, 5, 15, 15)), 75),  # and one that lies across
+        (polygon(box(0, 0, 10, 10), box(0, 2, 4, 4)), 92),  # at the edge
+        (polygon(box(0, 0, 10, 10), box(2, 2, 8, 8), box(4, 4, 6, 6)), 64),  # in another one
         (polygon(box(0, 0, 10, 10)[:-1]), 100),  # not closed
         (polygon([[x, y, 7.0] for x, y in box(0, 0, 10, 10)]), 100),
         (polygon(box(0, 0, 10, 10)[::-1]), 100),  # either direction
@@ -134,3 +138,13 @@ def test_a_refused_feature_is_named(tmp_path: Path) -> None:
 def test_names_that_cannot_stand_in_a_table_are_refused_before_any_work(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"feature 2 of 2 cannot be used: the classification is .*; rename it"):
         read(tmp_path, feature(SQUARE, {"name": "stroma"}), feature(SQUARE, {"name": name}))
+
+
+def test_two_spellings_of_a_letter_are_one_class_and_a_coordinate_system_is_told(tmp_path: Path) -> None:
+    found = read(tmp_path, feature(SQUARE, {"name": "Dru\u0308se"}), feature(SQUARE, {"name": "Dr\u00fcse"}))
+    assert {region.classification for region in found.regions} == {"Dr\u00fcse"}
+    content = {"type": "FeatureCollection", "crs": {"type": "name"}, "features": [feature(SQUARE)]}
+    (tmp_path / "s.geojson").write_text(json.dumps(content))
+    assert read_annotations(tmp_path / "s.geojson").notes == (
+        "its coordinate system (crs) is not read: pixels are expected",
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,11 @@ def read_annotations(path: Path) -> Annotations:
     """
     with collection_paused():
         # Among QuPath's measurements, NaN is common.
-        return _annotations(_features(read_json(path, MOST, unpack=True, lenient=True), path), path)
+        content = read_json(path, MOST, unpack=True, lenient=True)
+        found = _annotations(_features(content, path), path)
+    if isinstance(content, dict) and content.get("crs"):
+        return replace(found, notes=(*found.notes, "its coordinate system (crs) is not read: pixels are expected"))
+    return found
 
 
 def _annotations(features: list[dict[str, Any]], path: Path) -> Annotations:
@@ -153,7 +158,8 @@ def _class_name(feature: dict[str, Any], properties: dict[str, Any]) -> str | No
         found = SEPARATOR.join(found)
     if found is not None and not isinstance(found, str):
         raise _Unreadable(f"has the classification {found!r}, expected a name")
-    name = " ".join(found.split()) if found else ""
+    # An accented letter can be written as one or as two; they look the same.
+    name = unicodedata.normalize("NFC", " ".join(found.split())) if found else ""
     try:
         check_text(name, "the classification")  # it will stand in tables, pages and terminals
     except SettingError as error:

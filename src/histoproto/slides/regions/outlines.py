@@ -54,9 +54,21 @@ class Outlines:
         for index in np.flatnonzero(count > 1):
             areas[index] = shapely.multipolygons(polygons[first[index] : first[index] + count[index]])
         for index in np.flatnonzero(~shapely.is_valid(areas)):
-            areas[index] = shapely.make_valid(areas[index], method="structure", keep_collapsed=False)
+            areas[index] = _mended(areas[index])
         some = shapely.area(areas) > 0
         return features[some].tolist(), areas[some]
+
+
+def _mended(area: shapely.Geometry) -> shapely.Geometry:
+    """The valid area of polygons: what their outlines enclose, without what their holes do, wherever these lie."""
+    found = []
+    for polygon in shapely.get_parts(area):
+        outline, holes = (
+            shapely.make_valid(shapely.polygons(rings), method="structure", keep_collapsed=False)
+            for rings in (shapely.get_exterior_ring(polygon), shapely.get_rings(polygon)[1:])
+        )
+        found.append(shapely.difference(outline, shapely.union_all(holes)))
+    return shapely.union_all(found)
 
 
 def _polygons(geometry: Any) -> Iterator[list[Any]]:
