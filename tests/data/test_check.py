@@ -148,3 +148,8 @@ def test_paths_outside_of_the_folder_are_no_reason_to_stop(tmp_path, name):
     report = check_data(root)
     assert report.problems == ()
     assert any("a label that names no tissue at all: taken for background alone" in line for line in report.warnings)
+
+
+def test_a_folder_without_images_is_no_sound_one(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,tumour,stroma\n")
+    assert check_data(tmp_path).problems == ("there are no images",)

@@ -10,7 +10,7 @@ import pytest
 
 from histoproto.data.images import write_image, write_mask
 from histoproto.data.layouts import open_data
-from histoproto.data.leaks import find_leaks, refuse_leaks
+from histoproto.data.leaks import find_leaks, refuse_leaks, similar_groups
 from histoproto.errors import DataError
 from histoproto.tissue import TissueSet
 
@@ -70,3 +70,12 @@ def test_one_image_under_two_names(tmp_path: Path) -> None:
     (data / "test" / "img" / "d+0.png").symlink_to(data / "train" / "a+0[10].png")
     (leak,) = find_leaks(open_data(data))
     assert leak == "2 images are in train and in test: b+1[10].png = c+0.png, a+0[10].png = d+0.png"
+
+
+def test_groups_that_may_be_one_are_told(tmp_path: Path) -> None:
+    data = draw(tmp_path, ["a+0", "b+1", "Dr\u00fcse+0"], ["A+5", "c+0", "Dru\u0308se+1"])
+    assert similar_groups(open_data(data)) == [
+        "groups that differ by case or accents alone count as different ones: A, a; Dru\u0308se, Dr\u00fcse"
+    ]
+    (tmp_path / "other").mkdir()
+    assert similar_groups(open_data(draw(tmp_path / "other", ["a+0", "b+1"], ["c+1"]))) == []

@@ -18,7 +18,7 @@ from histoproto.data.cut_record import recorded_minimum
 from histoproto.data.groups import SPLITS, Split
 from histoproto.data.images import read_picture
 from histoproto.data.layouts import DataFolder, Patch, open_data
-from histoproto.data.leaks import group_leaks
+from histoproto.data.leaks import group_leaks, similar_groups
 from histoproto.data.masks import read_mask
 from histoproto.errors import HistoProtoError
 from histoproto.tissue import TissueSet
@@ -71,6 +71,9 @@ def check_data(root: Path) -> DataReport:
     data = open_data(root, strict=False)
     problems, warnings = list(data.problems), list(data.notes)
     problems += group_leaks(data)
+    warnings += similar_groups(data)
+    if not any(getattr(data, split) for split in SPLITS):
+        problems.append("there are no images")
     sizes: dict[Split, Counter[Size]] = {}
     pixels: dict[Split, NDArray[np.int64]] = {}
     twins = _Twins(data)

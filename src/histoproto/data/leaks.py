@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
@@ -107,3 +108,14 @@ def _some(names: Sequence[str]) -> str:
 
 def _are(count: int, what: str) -> str:
     return f"{count} {what}{' is' if count == 1 else 's are'}"
+
+
+def similar_groups(data: DataFolder) -> list[str]:
+    """A sentence on groups whose names differ so little that they may be one; none if there are none."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for split in SPLITS:
+        for patch in getattr(data, split):
+            spellings[unicodedata.normalize("NFC", patch.group).casefold()].add(patch.group)
+    alike = [sorted(names) for names in spellings.values() if len(names) > 1]
+    some = "; ".join(", ".join(names) for names in alike[:5]) + (" …" if len(alike) > 5 else "")
+    return [f"groups that differ by case or accents alone count as different ones: {some}"] if alike else []

@@ -80,7 +80,7 @@ def test_regions_go_by_the_name_of_their_slide(tmp_path: Path) -> None:
     [
         ("image,mpp\na.svs,1\n", "takes the columns slide, mpp, region and image; its columns are image, mpp"),
         ("slide,mpp\na.svs,much\n", "line 2: the µm/px is 'much'"),
-        ("slide,mpp\na.svs,-1\n", "line 2: the µm/px is '-1'"),
+        ("slide,mpp\na.svs,-1\n", "line 2: the µm/px is '-1', expected 0.001 to 1000"),
         ("slide,mpp\na.svs,nan\n", "line 2: the µm/px is 'nan'"),
         ("slide,mpp\n,1\n", "line 2: the slide is missing"),
         ("slide\nb.svs\n", r"there is no file .*b\.svs"),

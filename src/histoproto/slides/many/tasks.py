@@ -191,7 +191,9 @@ def _in_table(table: Path) -> Iterator[SlideTask]:
         except ValueError:
             mpp = float("nan")
         if mpp is not None and not MPP[0] <= mpp <= MPP[1]:
-            raise DataError(f"{table}, line {line}: the µm/px is {text!r}, expected a number above 0, or nothing")
+            raise DataError(
+                f"{table}, line {line}: the µm/px is {text!r}, expected {MPP[0]:g} to {MPP[1]:g}, or nothing"
+            )
         if not row["slide"]:
             raise DataError(f"{table}, line {line}: the slide is missing")
         region_file = table.parent / region if region else None
