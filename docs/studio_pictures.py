@@ -29,12 +29,14 @@ from histoproto.slides.phantom import write_phantom_slide
 
 LABELS, AGAIN, WRONG = 150, 40, 0.06
 FLAGS = ["--no-sandbox", "--disable-gpu"]
-SLIDE = {"width": 6144, "height": 4608, "mpp": 1.0, "field": 768, "distinct": 24, "seed": 3}
+SLIDE = {"width": 4224, "height": 2816, "mpp": 1.0, "field": 1408, "distinct": 6, "glass": 0.0, "seed": 3}
 ASK = """async ([path, body]) => {
     const answer = await fetch(path, body === null ? {} : { method: 'POST', body: JSON.stringify(body),
         headers: { 'Content-Type': 'application/json' } });
     return answer.json();
 }"""
+
+MAPPED = "() => window.studioViewer?.world.getItemCount() === 2 && studioViewer.world.getItemAt(1).getFullyLoaded()"
 
 
 def main() -> None:
@@ -50,8 +52,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "breast-07.tif").is_file():
             write_phantom_slide(folder / "breast-07.tif", folder / "mask.tif", **SLIDE)
-        new = not (folder / "project").is_dir()
-        command = [sys.executable, "-m", "histoproto", "studio", "--project", str(folder / "project"), "--no-browser"]
+        new = not (folder / "breast").is_dir()
+        command = [sys.executable, "-m", "histoproto", "studio", "--project", str(folder / "breast"), "--no-browser"]
         with subprocess.Popen([*command, str(folder / "breast-07.tif")], stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
             address = re.search(r"http://\S+", server.stdout.readline())
@@ -77,7 +79,7 @@ class Screens:
 
     def shoot(self, name: str) -> None:
         self.page.wait_for_timeout(700)
-        self.page.screenshot(path=self.out / f"studio-{name}{self.suffix}.png")
+        self.page.screenshot(path=self.out / f"studio-{name}{self.suffix}.jpg", type="jpeg", quality=85)
 
     def ask(self, path: str, body: Any = None) -> Any:
         return self.page.evaluate(ASK, [path, body])
@@ -101,11 +103,12 @@ class Screens:
         page.wait_for_selector(".grid img")
         self.shoot("many")
         self.open("slides", ".viewer canvas")
-        page.wait_for_timeout(20_000)
+        while not page.evaluate(MAPPED):
+            time.sleep(0.5)
         self.shoot("map")
         box = page.locator(".viewer").first.bounding_box()
         page.mouse.click(box["x"] + 0.45 * box["width"], box["y"] + 0.4 * box["height"])
-        page.wait_for_timeout(1000)
+        page.wait_for_selector(".spot")
         self.shoot("correct")
         self.open("contradictions", ".pairs, .empty")
         self.shoot("contradictions")

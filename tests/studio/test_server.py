@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from histoproto.errors import SettingError
+from histoproto.errors import OutputError, SettingError
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio.claims import Claims
@@ -212,3 +213,10 @@ def test_second_readings_are_set_kept_and_given(client: TestClient, session: Ses
     client.post("/api/undo", json={"who": "P"})
     assert client.post("/api/doubles", json={"share": 0}).status_code == 200
     session._claims = Claims()
+
+
+def test_a_folder_with_something_else_is_refused_before_anybody_opens_the_page(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(OutputError, match="is there already and no project"):
+        serve(Session(tmp_path), "127.0.0.1", 0, lambda _: None, browser=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

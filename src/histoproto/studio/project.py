@@ -119,8 +119,7 @@ class Project:
         Raises:
             OutputError: something is in the way, or it cannot be written.
         """
-        if folder.is_file() or (folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir())):
-            raise OutputError(f"{folder} is there already and no project; remove it or choose another --project")
+        refuse_another(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -295,6 +294,16 @@ class Project:
     def read_tile(self, tile: Tile) -> Pixels:
         """Pixels of a tile at the scale of the project, tile×tile×3 RGB."""
         return read_image(self.tile_picture(tile))
+
+
+def refuse_another(folder: Path) -> None:
+    """Refuse a folder for a new project that holds something else.
+
+    Raises:
+        OutputError: it does.
+    """
+    if folder.is_file() or (folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir())):
+        raise OutputError(f"{folder} is there already and no project; remove it or choose another --project")
 
 
 def link(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ import uvicorn
 
 from histoproto.errors import SettingError
 from histoproto.lock import folder_lock
-from histoproto.studio.project import PROJECT_FILE, ProjectSettings
+from histoproto.studio.project import PROJECT_FILE, ProjectSettings, refuse_another
 from histoproto.studio.server import make_app
 from histoproto.studio.session import Session
 
@@ -41,9 +41,11 @@ def serve(
         settings: of a project that is not there yet; None: the page asks for them.
 
     Raises:
-        RunError: another server has this project; OutputError: its folder cannot be written.
+        RunError: another server has this project; OutputError: its folder cannot be written, or holds something else.
         SettingError: the port is taken, or the host is not this machine's.
     """
+    if not (session.folder / PROJECT_FILE).is_file():
+        refuse_another(session.folder)  # now, and not when somebody has filled in the page
     with folder_lock(session.folder):
         if (session.folder / PROJECT_FILE).is_file():
             session.begin()
