@@ -191,8 +191,9 @@ class Learner:
                 if message[0] == "done":
                     try:
                         self.finished(message[1])
-                    finally:
-                        self.working, self.doing = False, ""
+                    except Exception as error:  # told, and the next round is listened to
+                        self.problem = f"round {message[1]} cannot be used: {error}"
+                    self.working, self.doing = False, ""
                 elif message[0] == "problem":
                     self.problem, self.working, self.doing = message[1], False, ""
                 else:

@@ -1,7 +1,7 @@
 // The frame of the page: what is shown, whose labels they are, and what the server says of itself.
 
 import { html, render, useState, useEffect, useCallback, useRef } from './vendor/preact.js';
-import { get, post } from './api.js';
+import { get, post, Lost } from './api.js';
 import { Saving } from './saving.js';
 import { Setup } from './setup.js';
 import { Label } from './label.js';
@@ -54,7 +54,7 @@ function App() {
 
   const attempt = async (work, quiet = false) => { // do something and show what went wrong; quiet: nobody asked for it
     try { const result = await work(); if (!quiet) { setProblem(''); refresh(); } return result; }
-    catch (error) { setProblem(error.message); return null; }
+    catch (error) { (error instanceof Lost ? setLost : setProblem)(error.message); return null; }
   };
   const saving = useRef(null);
   saving.current = saving.current || new Saving((waiting, why) => { setUnsaved(waiting); setLost(why); },

@@ -145,7 +145,8 @@ function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
   return html`<div class="one">
     <figure class=${near ? 'hero near' : 'hero'}>
       <img class="around" src=${`/api/tile/${tile.tile}/context`} alt="" />
-      <img class="tile" data-tile=${tile.tile} src=${`/api/tile/${tile.tile}/picture`} alt=${`tile ${tile.tile} of ${tile.slide}`} />
+      <img class="tile" data-tile=${tile.tile} src=${`/api/tile/${tile.tile}/picture`} alt=${`tile ${tile.tile} of ${tile.slide}`}
+        onError=${() => attempt(() => get(`/api/tile/${tile.tile}/picture`))} />
     </figure>
     <section class="side">
       <p class=${`reason ${tile.kind}`} id="reason">${tile.reason}</p>

@@ -61,7 +61,8 @@ export function Model({ state, attempt, seek }) {
       { method, epochs })}
     ${job('segment', 'Map all slides', 'Writes outlines for QuPath, OME-TIFF, areas and pictures of every slide with the last model; finished slides are skipped.', state.round > 0)}
     <section class="card"><h2>Take home</h2><p class="row">
-      <a class="button" href="/api/download/labels.zip" download>labels as a data folder</a>
+      ${state.labels.all > state.labels.checks ? html`<a class="button" href="/api/download/labels.zip" download>labels as a data folder</a>`
+        : 'Nothing yet: label some tiles first.'}
       ${state.round > 0 && html`<a class="button" href="/api/download/model.zip" download>the model</a>`}</p></section>
   </main>`;
 }

@@ -4,6 +4,7 @@ import { html, useState, useEffect, useRef } from './vendor/preact.js';
 import { chancesAt, mapSource, slideSource } from './map.js';
 
 const LONGEST_BAR = 160; // px on the screen
+const TOLD_AGAIN = 5000; // ms after which another piece that cannot be had is told
 
 function scaleBar(umPerPixel) {
   const most = LONGEST_BAR * umPerPixel;
@@ -13,13 +14,13 @@ function scaleBar(umPerPixel) {
 }
 
 // slide: what is shown; layer: 'map/ROUND' or null; look: tissues, which are shown, mode; start: x, y, zoom to begin at
-// tie: a ref that tied panes share; picked: a tile that is outlined; onPick(x, y); onMove(x, y, zoom)
-export function Pane({ slide, layer, look, opacity, start, tie, picked, title, onPick, onMove }) {
+// tie: a ref that tied panes share; picked: a tile that is outlined; onPick(x, y); onMove(x, y, zoom); onFail(address) of a piece that cannot be had
+export function Pane({ slide, layer, look, opacity, start, tie, picked, title, onPick, onMove, onFail }) {
   const box = useRef(null);
   const viewer = useRef(null);
   const over = useRef(null);
   const now = useRef(null);
-  now.current = { layer, look, opacity, onPick, onMove };
+  now.current = { layer, look, opacity, onPick, onMove, onFail };
   const painting = useRef(look);
   painting.current = look;
   const [bar, setBar] = useState(null);
@@ -46,6 +47,12 @@ export function Pane({ slide, layer, look, opacity, start, tie, picked, title, o
       if (!event.quick || !now.current.onPick) return; // a drag is not a click
       const at = made.world.getItemAt(0).viewerElementToImageCoordinates(event.position);
       now.current.onPick(at.x, at.y);
+    });
+    let failed = 0; // when this was told last
+    made.addHandler('tile-load-failed', (event) => {
+      if (performance.now() - failed < TOLD_AGAIN) return;
+      failed = performance.now();
+      now.current.onFail(event.tile.getUrl());
     });
     const lead = () => { tie.current.leader = made; };
     made.addHandler('update-viewport', () => {

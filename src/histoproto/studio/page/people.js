@@ -14,7 +14,7 @@ function Kappa({ one }) { // a bar from chance (0) to full agreement (1), and th
 
 export function People({ state, attempt }) {
   const [found, setFound] = useState([]);
-  useEffect(() => { get('/api/agreement').then(setFound, () => {}); }, [state.labels.events]);
+  useEffect(() => { attempt(() => get('/api/agreement'), true).then((all) => all && setFound(all)); }, [state.labels.events]);
   const { tissues, doubles } = state.project;
   const pairs = [...new Map(found.map((one) => [one.people.join(' · '), one])).entries()];
   const of = (pair, name) => found.find((one) => one.people.join(' · ') === pair && one.tissue === name);

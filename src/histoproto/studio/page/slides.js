@@ -50,7 +50,8 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
   };
   const moved = fires ? null : (middleX, middleY, times) =>
     history.replaceState(null, '', `#slides/${encodeURIComponent(slide.name)}/${middleX}/${middleY}/${times}`);
-  const shared = { slide, look, opacity: hidden ? 0 : opacity, start, tie, picked: spot, onPick: pick };
+  const shared = { slide, look, opacity: hidden ? 0 : opacity, start, tie, picked: spot, onPick: pick,
+    onFail: (address) => attempt(() => get(address), true) }; // what the server says is wrong with it
   const layerOf = (one) => (one ? `map/${one}` : null);
   const main = fires ? `prototype/${state.round}/${prototype.tissue}/${prototype.number}` : layerOf(number);
   return html`<main class="slides">
