@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +66,13 @@ def demo(
     console.print(f"done in {(time.monotonic() - started) / 60:.1f} minutes; look at", soft_wrap=True)
     for path in (report, masks / "overlay"):
         console.print(f"  {path.resolve()}", soft_wrap=True)
-    console.print("to label tiles and see the map in a browser: histoproto studio --demo", soft_wrap=True)
+    console.print(f"to label tiles and see the map in a browser: {_program()} studio --demo", soft_wrap=True)
+
+
+def _program() -> str:
+    """How this program is called where the person is: by its path where it is not found by name (`make demo`)."""
+    own = Path(sys.argv[0])
+    return str(own) if own.name == "histoproto" and shutil.which("histoproto") is None else "histoproto"
 
 
 @contextmanager

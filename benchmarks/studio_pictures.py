@@ -1,6 +1,6 @@
 """Pictures of every screen of the studio, in a real browser, on a synthetic slide: for README and docs/studio.md.
 
-    python docs/studio_pictures.py [--out docs/images] [--size 1280x720] [--dark] [--project DIR]
+    python benchmarks/studio_pictures.py [--out docs/images] [--size 1280x720] [--dark] [--project DIR]
 
 Needs Chromium and `pip install playwright`. Two people label: one everything that the queue asks for, the other a share
 of it again, both from the exact mask of the slide with a few mistakes, so that there is something to see on every page.
@@ -41,7 +41,7 @@ MAPPED = "() => window.studioViewer?.world.getItemCount() === 2 && studioViewer.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
     parser.add_argument("--size", default="1280x720", help="Of the window, in pixels.")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--project", type=Path, help="Kept here, to be looked at again.")
