@@ -220,3 +220,12 @@ def test_a_folder_with_something_else_is_refused_before_anybody_opens_the_page(t
     with pytest.raises(OutputError, match="is there already and no project"):
         serve(Session(tmp_path), "127.0.0.1", 0, lambda _: None, browser=False)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_two_pages_of_nobody_in_particular_get_different_tiles(client: TestClient, session: Session) -> None:
+    session._claims = Claims()
+    found = [client.get(f"/api/next?who=&page={page}&count=2").json() for page in ("p", "q", "p")]
+    first, second, again = ({tile["tile"] for tile in tiles} for tiles in found)
+    assert not first & second
+    assert not again & second
+    session._claims = Claims()

@@ -68,7 +68,8 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
     def next_(request: Request) -> Any:
         without = [int(part) for part in request.query_params.get("without", "").split(",") if part.isdigit()]
         count = min(48, max(1, _number(request, "count", 1)))
-        return session.next(request.query_params.get("who", ""), count, without)
+        who, hand = (request.query_params.get(name, "")[:80] for name in ("who", "page"))
+        return session.next(who[:40], count, without, hand)
 
     def say(request: Request, body: dict[str, Any]) -> Any:
         seconds = body.get("seconds")

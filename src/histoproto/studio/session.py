@@ -200,22 +200,30 @@ class Session:
         """The last finished round; 0 before there is one."""
         return self._guesses[0]
 
-    def known(self, who: str = "") -> tuple[list[Tile], Known]:
+    def known(self, hand: str = "") -> tuple[list[Tile], Known]:
         """The tiles that have been looked at, and all that is known of them, for the queue."""
         project, pool = self.opened(), self._pool
         assert pool is not None
         with self._lock:
-            known = pool.known(project.store.labels(), self._claims.of_others(who), *self._guesses)
+            known = pool.known(project.store.labels(), self._claims.of_others(hand), *self._guesses)
             return pool.tiles, known  # as they are since then
 
-    def next(self, who: str, count: int = 1, without: Sequence[int] = ()) -> list[dict[str, Any]]:
-        """The next tiles for somebody, each with the reason; nobody else is given them for a while."""
+    def next(self, who: str, count: int = 1, without: Sequence[int] = (), hand: str = "") -> list[dict[str, Any]]:
+        """The next tiles for somebody, each with the reason; nobody else is given them for a while.
+
+        Args:
+            who: initials.
+            count: how many tiles.
+            without: tiles that the person was given before.
+            hand: in whose hands they are then, a page for instance; "": those of `who`.
+        """
+        hand = hand or who
         project, skip = self.opened(), {*without, *self._lost()}
         with self._lock:  # all of it, for two people may ask at once
-            pool, known = self.known(who)
+            pool, known = self.known(hand)
             known.done[[index for index, tile in enumerate(pool) if tile.id in skip]] = True
             found = [(pool[one.tile], one) for one in suggest(known, count, project.settings.seed)]
-            held = self._claims.of_others(who) | skip
+            held = self._claims.of_others(hand) | skip
             if not pool:  # nobody waits for the first to be looked at
                 order = pool_order(list(project.store.tiles().values()), project.settings.seed)
                 free = (tile for tile in order if tile.id not in held and tile.id not in project.store.labels())
@@ -223,7 +231,7 @@ class Session:
             if share := project.settings.doubles:
                 seconds = second_readings(project.store.by_person(), who, share, held, without, count)
                 found = [*((project.store.tile(tile), SECOND) for tile in seconds), *found][:count]
-            self._claims.give(who, (tile.id for tile, _ in found))
+            self._claims.give(hand, (tile.id for tile, _ in found))
         return [self.describe(tile, why) for tile, why in found]
 
     def _lost(self) -> set[int]:

@@ -21,3 +21,9 @@ export const get = (path) => fetch(path).catch(offline).then(answer);
 export const post = (path, body = {}) =>
   fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
     .catch(offline).then(answer);
+
+// This page, also after it was loaded anew: what one page has in hand no other one is given, whosoever's it is.
+const page = sessionStorage.getItem('page') || Math.random().toString(36).slice(2);
+sessionStorage.setItem('page', page);
+
+export const nextOf = (who, count, without = []) => `/api/next?${new URLSearchParams({ who, page, count, without })}`;

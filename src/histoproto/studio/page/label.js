@@ -1,7 +1,7 @@
 // Labelling one tile at a time. Every key is saved before it is shown as saved.
 
 import { html, useState, useEffect, useRef } from './vendor/preact.js';
-import { get, post } from './api.js';
+import { get, nextOf, post } from './api.js';
 import { Counts } from './counts.js';
 import { Many } from './many.js';
 
@@ -45,13 +45,13 @@ function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
     filling.current = true;
     const asked = round.current;
     const without = [...waiting, ...said.current].map((one) => one.tile);
-    const more = await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=${AHEAD}&without=${without}`), true);
+    const more = await attempt(() => get(nextOf(who, AHEAD, without)), true);
     filling.current = false;
     if (!more || asked !== round.current) { // of a model that is no longer the last: ask again
       setTimeout(() => setQueue((before) => [...before]), more ? 0 : RETRY);
       return;
     }
-    more.forEach((one) => { new Image().src = `/api/tile/${one.tile}/picture`; });
+    more.forEach((one) => ['picture', 'context'].forEach((kind) => { new Image().src = `/api/tile/${one.tile}/${kind}`; }));
     if (more.length) setQueue((before) => [...before, ...more.filter((one) => !before.some((other) => other.tile === one.tile))]);
   };
 

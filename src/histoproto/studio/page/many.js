@@ -1,7 +1,7 @@
 // Many like tiles, ticked together by click, drag and key.
 
 import { html, useState, useEffect, useRef, useCallback } from './vendor/preact.js';
-import { get } from './api.js';
+import { get, nextOf } from './api.js';
 import { Counts } from './counts.js';
 
 export function Many({ state, who, attempt, say: save, group, setGroup, seek }) {
@@ -10,7 +10,7 @@ export function Many({ state, who, attempt, say: save, group, setGroup, seek }) 
   const [chosen, setChosen] = useState(new Set());
   const painting = useRef(null); // whether a drag adds or takes away
   const load = useCallback(async () => {
-    const [first] = (await attempt(() => get(`/api/next?who=${encodeURIComponent(who)}&count=1`))) || [];
+    const [first] = (await attempt(() => get(nextOf(who, 1)))) || [];
     if (!first) return;
     const found = first.checks ? [first] : (await attempt(() => get(`/api/like/${first.tile}`))) || [first];
     setTiles(found.filter((one, index) => index === 0 || !one.label));

@@ -19,7 +19,7 @@ export function Setup({ state, create, problem }) {
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <h2>Which tissues?</h2>
     <div class="row">${Object.entries(state.presets).map(([title, names]) => html`
-      <button type="button" class="quiet" onClick=${() => setTissues(names.map(row))}>${title}</button>`)}</div>
+      <button type="button" class="preset" onClick=${() => setTissues(names.map(row))}>${title}</button>`)}</div>
     <ol class="tissues">${tissues.map((one, index) => html`<li>
       <input type="color" aria-label=${`colour of tissue ${index + 1}`} value=${one.colour} onInput=${(e) => change(index, { colour: e.target.value })} />
       <input required maxlength="40" aria-label=${`name of tissue ${index + 1}`} value=${one.name} onInput=${(e) => change(index, { name: e.target.value })} />
