@@ -76,8 +76,9 @@ class Embedder:
             self._thread.join()
 
     def wait(self) -> None:
-        """Until it is done."""
-        self._thread.join()
+        """Until it is done, if it was begun."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     @property
     def working(self) -> bool:
