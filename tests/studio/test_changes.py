@@ -54,12 +54,12 @@ def test_a_slide_that_is_gone_is_left_out_and_named_and_found_again_elsewhere(pr
     (tmp_path / "there").mkdir()
     (tmp_path / "here" / "a.tif").rename(tmp_path / "there" / "a.tif")
     session = begun(project)
-    assert session.missing == {"a"}
-    assert "1 of 2 slides are not where they were (a)" in session.notes[0]
+    assert session.beginning.missing == {"a"}
+    assert "1 of 2 slides are not where they were (a)" in session.beginning.notes[0]
     assert {tile["slide"] for tile in session.next("AB", 20)} == {"b"}
     session.end()
     session = begun(project, SlideTask(tmp_path / "there" / "a.tif"))
-    assert not session.missing
+    assert not session.beginning.missing
     assert {tile["slide"] for tile in session.next("AB", 20)} == {"a", "b"}
     assert len(session.opened().store.slides()) == 2
     session.end()
@@ -91,7 +91,7 @@ def test_a_tissue_that_came_later_is_told_and_older_rounds_do_not_count(project:
     opened.store.close()
     change(project, "tumour", "stroma", "necrosis")
     session = begun(project)
-    assert session.notes == [
+    assert session.beginning.notes == [
         "2 labels are older than the tissue necrosis and count as without it; label those tiles again that have it"
     ]
     assert finished_rounds(session.opened()) == []
@@ -118,8 +118,8 @@ def test_one_bad_slide_does_not_stop_the_others(tmp_path: Path) -> None:
     session.begin(ProjectSettings.of(["tumour", "stroma"], mpp=1.0, tile=128))
     with pytest.raises(DataError, match="grey"):
         session.wait()
-    assert "broken.tif" in session.problem
-    assert any("glass has no tile of 128 px" in note for note in session.notes)
+    assert "broken.tif" in session.beginning.problem
+    assert any("glass has no tile of 128 px" in note for note in session.beginning.notes)
     assert {tile["slide"] for tile in session.next("AB", 20)} == {"a"}
     session.end()
 

@@ -13,6 +13,7 @@ from histoproto.model.saving import load_model
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio import learning
+from histoproto.studio.adding import add_slides
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.rounds import model_folder, read_guesses, read_scores
 from histoproto.studio.store import Store
@@ -26,7 +27,7 @@ def project(tmp_path: Path) -> Project:
     path = tmp_path / "s.tif"
     write_phantom_slide(path, width=512, height=384, mpp=1.0, field=128, distinct=4, glass=0.0)
     made = Project.create(tmp_path / "project", ProjectSettings.of(NAMES, mpp=1.0, tile=64, checks=0.0))
-    made.add_slides([SlideTask(path)])
+    add_slides(made, [SlideTask(path)])
     return made
 
 

@@ -30,10 +30,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     write_phantom_slide(folder / "s.tif", width=768, height=512, mpp=1.0, field=256, distinct=2, glass=0.0)
     made = Session(folder / "project", [SlideTask(folder / "s.tif")])
     made.begin(ProjectSettings.of(NAMES, mpp=1.0, tile=128))
-    until = time.monotonic() + 120
-    while made.busy or made.embedder is None or made.embedder.working:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    made.wait()
     yield made
     made.end()
 

@@ -15,6 +15,7 @@ from histoproto.documents.tables import write_table
 from histoproto.errors import DataError
 from histoproto.slides.many.tasks import find_slides
 from histoproto.slides.phantom import write_phantom_slide
+from histoproto.studio.adding import add_slides
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.sources import find_sources
 from histoproto.studio.taking_over import settings_from, take_over
@@ -39,7 +40,7 @@ def test_a_table_is_taken_over_and_comes_out_again(tmp_path: Path) -> None:
     settings = settings_from(folder, mpp=0.5)
     assert (settings.tile, settings.mpp) == (64, 0.5)
     project = Project.create(tmp_path / "project", settings)
-    project.add_slides(find_sources([folder], 0.5))
+    add_slides(project, find_sources([folder], 0.5))
     project.store.say("AB", 1, "label", ["stroma"])
     first = project.store.tiles()[1].slide
     found = take_over(project, folder)
@@ -98,7 +99,7 @@ def test_drawn_regions_label_the_tiles_that_lie_in_them(tmp_path: Path) -> None:
     ]
     (tmp_path / "s.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     project = Project.create(tmp_path / "project", ProjectSettings.of(["tumour", "stroma"], mpp=1.0))
-    project.add_slides(find_slides([slide]))
+    add_slides(project, find_slides([slide]))
     found = take_over(project, tmp_path)
     tiles = project.store.tiles()
     ticks = {(tiles[tile].x, tiles[tile].y): set(label.ticks) for tile, label in project.store.labels().items()}

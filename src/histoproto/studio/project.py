@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +20,9 @@ from histoproto.data.images import read_image, write_image
 from histoproto.data.staging import new_folder, refuse_if_filled
 from histoproto.documents.tables import write_table
 from histoproto.documents.yaml_file import read_yaml
-from histoproto.errors import DataError, HistoProtoError, OutputError, SettingError, sentence
+from histoproto.errors import DataError, OutputError, SettingError
 from histoproto.files import replace_atomically
-from histoproto.slides.many.tasks import name_slides
-from histoproto.slides.reading.opening import open_slide, require_mpp
-from histoproto.slides.task import SlideTask
+from histoproto.slides.reading.opening import open_slide
 from histoproto.studio.records import SlideRow, Tile
 from histoproto.studio.store import Store
 from histoproto.tissue import TissueSet
@@ -162,75 +160,6 @@ class Project:
     def tissues(self) -> TissueSet:
         """The tissues that can be ticked."""
         return TissueSet.from_dict(self.settings.tissues)
-
-    def add_slides(
-        self,
-        tasks: Sequence[SlideTask],
-        told: Callable[[str], None] = lambda _: None,
-        noted: Callable[[str], None] = lambda _: None,
-        failed: Callable[[str], None] | None = None,
-    ) -> int:
-        """Add slides that are not yet in the project: find their tissue and plan their tiles; the number of new ones.
-
-        Args:
-            tasks: the slides.
-            told: what is done now.
-            noted: sentences on what was chosen or assumed of a slide, and of one without tissue.
-            failed: is given what is wrong with a slide, and the others are added; None: it is raised.
-
-        Raises:
-            DataError: a slide of unknown µm/px; ImageError: one that cannot be read.
-        """
-        known = {slide.path for slide in self.store.slides()}
-        there = {slide.name: slide for slide in self.store.slides()}
-        open_ = {name: task for name, task in name_slides(tasks).items() if task.path.resolve() not in known}
-        for number, (name, task) in enumerate(open_.items()):
-            told(f"looking for tissue on {name}" + (f", {number + 1} of {len(open_)}" if len(open_) > 1 else ""))
-            try:
-                if name in there:
-                    self._move_slide(there[name], task.path.resolve(), task.mpp)
-                else:
-                    self._add_slide(name, task, noted)
-            except HistoProtoError as error:
-                if failed is None:
-                    raise
-                failed(sentence(error))
-        return len(self.store.slides()) - len(there)
-
-    def _add_slide(self, name: str, task: SlideTask, noted: Callable[[str], None]) -> None:
-        from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # SciPy: not for every start
-
-        path = task.path.resolve()
-        with open_slide(path, task.mpp) as reader:
-            mpp = require_mpp(reader)
-            settings = TileSettings(self.settings.mpp, self.settings.tile)
-            downsample = self.settings.mpp / mpp
-            places = tile_places(reader, mpp, settings, task.regions)
-            side = self.settings.tile * downsample
-            tiles = [
-                (left * downsample, top * downsample, side, self.is_check(name, index)) for index, top, left in places
-            ]
-            self.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
-            for note in reader.notes:
-                noted(f"{name}: {note}")
-            if not tiles:
-                noted(f"{name} has no tile of {self.settings.tile} px at {self.settings.mpp:g} µm/px with tissue")
-
-    def _move_slide(self, slide: SlideRow, path: Path, mpp: float | None) -> None:
-        """Take note that a slide lies elsewhere now."""
-        if slide.path.exists():
-            raise DataError(f"{path} and another slide of the project are both called {slide.name!r}; rename one")
-        with open_slide(path, mpp) as reader:
-            if (reader.width, reader.height) != (slide.width, slide.height):
-                raise DataError(
-                    f"{path} ({reader.width}×{reader.height} px) is another slide than {slide.name!r} of the project "
-                    f"({slide.width}×{slide.height} px), which was at {slide.path}; rename it, or put that one back"
-                )
-        self.store.add_slide(replace(slide, path=path), [])
-
-    def missing_slides(self) -> list[str]:
-        """Names of the slides whose files are not where they were."""
-        return [slide.name for slide in self.store.slides() if not slide.path.exists()]
 
     def is_check(self, slide: str, index: int) -> bool:
         """Whether a tile belongs to the random share; the same in every copy of the project."""

@@ -11,10 +11,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from histoproto.errors import DataError, HistoProtoError, SettingError, sentence
+from histoproto.errors import DataError, SettingError
 from histoproto.slides.task import SlideTask
 from histoproto.studio.advice import seek
 from histoproto.studio.agreement import agreement
+from histoproto.studio.beginning import Beginning
 from histoproto.studio.claims import Claims
 from histoproto.studio.described import described, named
 from histoproto.studio.jobs import Jobs
@@ -25,10 +26,9 @@ from histoproto.studio.queue import FIRST, SECOND, Known, Suggestion, disagreeme
 from histoproto.studio.records import VERDICTS, Tile
 from histoproto.studio.rounds import finished_rounds, read_guesses
 from histoproto.studio.viewer import Viewer
-from histoproto.studio.workers import Embedder, Learner, pool_order
+from histoproto.studio.workers import Learner, pool_order
 
 LEARN_EVERY = 10  # labels after which a round begins by itself
-MANY_PROBLEMS = 3  # that are told in full on the page
 
 
 class Session:
@@ -42,8 +42,7 @@ class Session:
         told: is given each note as it comes, and what went wrong.
 
     Attributes:
-        notes: what came of the labels that were taken over, and what else there is to know, in words.
-        missing: slides whose files are not where they were.
+        beginning: the work that begins when the project is opened.
     """
 
     def __init__(
@@ -54,25 +53,18 @@ class Session:
         automatic: bool = True,
         told: Callable[[str], None] = lambda _: None,
     ):
-        self.folder, self.tasks, self.labels, self.automatic = folder, list(tasks), list(labels), automatic
-        self.notes: list[str] = []
-        self.missing: frozenset[str] = frozenset()
-        self._told = told
+        self.folder, self.tasks, self.automatic = folder, list(tasks), automatic
+        self.beginning = Beginning(self.tasks, labels, told)
         self.project: Project | None = None
-        self.busy, self.problem = "", ""
-        self._problems: list[str] = []
         self.viewer: Viewer | None = None
         self.jobs: Jobs | None = None
-        self.embedder: Embedder | None = None
         self.learner: Learner | None = None
         self._claims = Claims()
         self._guesses: tuple[int, dict[int, NDArray[np.float32]]] = (0, {})
         self.plateau: Plateau | None = None
         self._pool: Pool | None = None
-        self._planner: threading.Thread | None = None
         self._lock = threading.RLock()
         self._since_round = 0
-        self._planning = True
 
     def begin(self, settings: ProjectSettings | None = None) -> None:
         """Open the project, or make it with these settings, and plan the tiles of its slides beside."""
@@ -82,10 +74,7 @@ class Session:
             if rounds := finished_rounds(self.project):
                 self.use_round(rounds[-1])
             self.learner = Learner(self.project, self.use_round)
-            self.embedder = Embedder(self.project, lambda: self.missing, lambda: self._planning)
-            self.busy = "opening the slides"
-            self._planner = threading.Thread(target=self._plan, name="planner", daemon=True)
-            self._planner.start()
+            self.beginning.start(self.project)
 
     def wait(self) -> None:
         """Until all slides are planned and their tiles looked at; for whoever works without the page.
@@ -93,18 +82,15 @@ class Session:
         Raises:
             DataError: something went wrong with that.
         """
-        if self._planner:
-            self._planner.join()
-        if self.embedder:
-            self.embedder.wait()
-        if problem := self.problem or (self.embedder.problem if self.embedder else ""):
+        self.beginning.wait()
+        if problem := self.beginning.problem:
             raise DataError(problem)
 
     def end(self) -> None:
         """Stop what goes on beside and close everything; labels are safe at any time."""
-        for busy in (self.learner, self.embedder):
-            if busy:
-                busy.stop()
+        if self.learner:
+            self.learner.stop()
+        self.beginning.stop()
         if self.viewer:
             self.viewer.close()
         if self.project:
@@ -131,61 +117,6 @@ class Session:
         self.opened()
         assert self.jobs is not None
         return self.jobs
-
-    def _plan(self) -> None:
-        project = self.opened()
-        assert self.embedder is not None
-        try:
-            self.missing = frozenset(project.missing_slides())
-            self._note_late_tissues(project)
-            self.embedder.start()  # of what is there already, while the rest is added
-            project.add_slides(self.tasks, self._tell, self._note, self._fail)  # together: names are told apart
-            self._look_for_slides(project)
-            from histoproto.studio.taking_over import take_over  # torch, as above
-
-            for source in self.labels:
-                self._tell(f"taking over {source}")
-                found = take_over(project, source)
-                self._note(f"{found.tiles} labels were taken over from {source}", *found.notes)
-        except HistoProtoError as error:
-            self._fail(sentence(error))
-        except Exception as error:  # told on the page, whatever it is; the rest goes on
-            self._fail(f"{type(error).__name__}: {error}")
-        finally:
-            self.busy, self._planning = "", False
-
-    def _note_late_tissues(self, project: Project) -> None:
-        for name, older in project.store.know_tissues(project.tissues.names).items():
-            if older:
-                self._note(
-                    f"{older} label{'s are' if older > 1 else ' is'} older than the tissue {name} and count as without "
-                    "it; label those tiles again that have it"
-                )
-
-    def _look_for_slides(self, project: Project) -> None:
-        self.missing = frozenset(lost := project.missing_slides())
-        if lost:
-            named = ", ".join(lost[:5]) + (" and others" if len(lost) > 5 else "")
-            self._note(
-                f"{len(lost)} of {len(project.store.slides())} slides are not where they were ({named}) and are left "
-                "out; put them back, or name their new place: histoproto studio SLIDES --project "
-                f"{self.folder}"
-            )
-
-    def _fail(self, problem: str) -> None:
-        """What is wrong is told; the first three of many things."""
-        self._problems.append(problem)
-        more = len(self._problems) - MANY_PROBLEMS
-        self.problem = " · ".join(self._problems[:MANY_PROBLEMS]) + (f" · and {more} more" if more > 0 else "")
-        self._told(problem)
-
-    def _note(self, *notes: str) -> None:
-        for note in notes:
-            self.notes.append(note)
-            self._told(note)
-
-    def _tell(self, what: str) -> None:
-        self.busy = what
 
     def use_round(self, number: int) -> None:
         """Let the queue and the guesses be those of a finished round."""
@@ -236,8 +167,9 @@ class Session:
 
     def _lost(self) -> set[int]:
         """Tiles of slides that are not there."""
-        tiles = self.opened().store.tiles().values() if self.missing else ()
-        return {tile.id for tile in tiles if tile.slide in self.missing}
+        missing = self.beginning.missing
+        tiles = self.opened().store.tiles().values() if missing else ()
+        return {tile.id for tile in tiles if tile.slide in missing}
 
     def describe(self, tile: Tile, why: Suggestion | None = None, reason: str = "") -> dict[str, Any]:
         """What the page is told of a tile: where it is, what stands, what the model guesses, why it is asked for."""

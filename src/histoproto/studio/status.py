@@ -13,7 +13,8 @@ from histoproto.studio.session import Session
 
 def status(session: Session) -> dict[str, Any]:
     """All that the page shows beside tiles: settings, slides, counts, scores, progress, advice, jobs."""
-    project, learner, embedder = session.project, session.learner, session.embedder
+    project, learner, beginning = session.project, session.learner, session.beginning
+    embedder = beginning.embedder
     if project is None:
         return {"project": None, "slides": [task.path.name for task in session.tasks]}
     labels = project.store.labels().values()
@@ -38,7 +39,7 @@ def status(session: Session) -> dict[str, Any]:
                 "mpp": slide.mpp,
                 "labels": labels_of[slide.name],
                 "tiles": tiles_of[slide.name],
-                "missing": slide.name in session.missing,
+                "missing": slide.name in beginning.missing,
             }
             for slide in project.store.slides()
         ],
@@ -51,9 +52,9 @@ def status(session: Session) -> dict[str, Any]:
             "ticks": {name: sum(name in label.ticks for label in said) for name in project.tissues.names},
         },
         "looking": {"done": embedder.done, "of": embedder.total, "working": embedder.working} if embedder else None,
-        "busy": session.busy,
-        "notes": session.notes,
-        "problem": session.problem or (embedder.problem if embedder else ""),
+        "busy": beginning.busy,
+        "notes": beginning.notes,
+        "problem": beginning.problem,
         "learning": {
             "working": learner.working,
             "doing": learner.doing,

@@ -1,0 +1,91 @@
+"""Slides that come to a project, move, or are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from histoproto.errors import DataError, HistoProtoError, sentence
+from histoproto.slides.many.tasks import name_slides
+from histoproto.slides.reading.opening import open_slide, require_mpp
+from histoproto.slides.task import SlideTask
+from histoproto.studio.project import Project
+from histoproto.studio.records import SlideRow
+
+Told = Callable[[str], None]
+
+
+def add_slides(
+    project: Project,
+    tasks: Sequence[SlideTask],
+    told: Told = lambda _: None,
+    noted: Told = lambda _: None,
+    failed: Told | None = None,
+) -> int:
+    """Add slides that are not yet in the project: find their tissue and plan their tiles; the number of new ones.
+
+    A slide of a name that is there, but whose file is gone, is taken for that one in a new place.
+
+    Args:
+        project: which.
+        tasks: the slides.
+        told: what is done now.
+        noted: sentences on what was chosen or assumed of a slide, and of one without tissue.
+        failed: is given what is wrong with a slide, and the others are added; None: it is raised.
+
+    Raises:
+        DataError: a slide of unknown µm/px; ImageError: one that cannot be read.
+    """
+    known = {slide.path for slide in project.store.slides()}
+    there = {slide.name: slide for slide in project.store.slides()}
+    open_ = {name: task for name, task in name_slides(tasks).items() if task.path.resolve() not in known}
+    for number, (name, task) in enumerate(open_.items()):
+        told(f"looking for tissue on {name}" + (f", {number + 1} of {len(open_)}" if len(open_) > 1 else ""))
+        try:
+            if name in there:
+                _move(project, there[name], task.path.resolve(), task.mpp)
+            else:
+                _add(project, name, task, noted)
+        except HistoProtoError as error:
+            if failed is None:
+                raise
+            failed(sentence(error))
+    return len(project.store.slides()) - len(there)
+
+
+def missing_slides(project: Project) -> list[str]:
+    """Names of the slides whose files are not where they were."""
+    return [slide.name for slide in project.store.slides() if not slide.path.exists()]
+
+
+def _add(project: Project, name: str, task: SlideTask, noted: Told) -> None:
+    from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # SciPy: not for every start
+
+    size, wanted = project.settings.tile, project.settings.mpp
+    path = task.path.resolve()
+    with open_slide(path, task.mpp) as reader:
+        mpp = require_mpp(reader)
+        downsample = wanted / mpp
+        places = tile_places(reader, mpp, TileSettings(wanted, size), task.regions)
+        tiles = [
+            (left * downsample, top * downsample, size * downsample, project.is_check(name, index))
+            for index, top, left in places
+        ]
+        project.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
+        for note in reader.notes:
+            noted(f"{name}: {note}")
+        if not tiles:
+            noted(f"{name} has no tile of {size} px at {wanted:g} µm/px with tissue")
+
+
+def _move(project: Project, slide: SlideRow, path: Path, mpp: float | None) -> None:
+    if slide.path.exists():
+        raise DataError(f"{path} and another slide of the project are both called {slide.name!r}; rename one")
+    with open_slide(path, mpp) as reader:
+        if (reader.width, reader.height) != (slide.width, slide.height):
+            raise DataError(
+                f"{path} ({reader.width}×{reader.height} px) is another slide than {slide.name!r} of the project "
+                f"({slide.width}×{slide.height} px), which was at {slide.path}; rename it, or put that one back"
+            )
+    project.store.add_slide(replace(slide, path=path), [])
