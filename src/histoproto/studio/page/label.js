@@ -172,8 +172,8 @@ function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
         : saved ? `saved: ${verdict === 'label' ? ticks.join(', ') || 'none of these' : verdict}` : 'not labelled yet'}</p>
       <p class="fine">tile ${tile.tile} of <a href=${`#slides/${tile.slide}/${Math.round(tile.x + tile.side / 2)}/${Math.round(tile.y + tile.side / 2)}`}>${tile.slide}</a>
 ${' '}· <button class="quiet" onClick=${() => setNear(!near)}>${near ? 'with surroundings' : 'closer'}</button>${' '}
-        · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} the guess</button>${' '}
-        · <button class="quiet" onClick=${alike}>find like tiles</button></p>
+        · <button class="quiet" onClick=${() => setBlind(!blind)}>${blind ? 'show' : 'hide'} guess</button>${' '}
+        · <button class="quiet" onClick=${alike}>like tiles</button></p>
       <${Counts} state=${state} seek=${seek} />
     </section>
   </div>`;

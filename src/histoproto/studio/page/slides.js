@@ -56,6 +56,8 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
   const main = fires ? `prototype/${state.round}/${prototype.tissue}/${prototype.number}` : layerOf(number);
   return html`<main class="slides">
     <aside>
+      ${spot && html`<${Spot} key=${spot.tile} tile=${spot} state=${state} who=${who} say=${say} close=${() => setSpot(null)}
+        open=${(tile) => { setPicked([tile]); location.hash = 'label'; }} />`}
       <${List} slides=${state.slides} shown=${slide} more=${prototype ? rest : []} />
       ${fires && html`<p class="firing">Where ${fires.name} fires: the stronger, the more colour. <a href=${`#slides/${encodeURIComponent(slide.name)}`}>back to the map</a>
         · <a href=${`#prototypes/${encodeURIComponent(tissues[prototype.tissue].name)}`}>all prototypes</a></p>`}
@@ -72,8 +74,6 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
       ${!spot && !fires && html`<ul class="chips legend">${tissues.map((one, index) => html`<li><button class="chip" style=${`--tissue: ${one.colour}`}
         aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}${untaught.includes(one.name) ? ' · not learnt yet' : ''}</button></li>`)}</ul>
       <p class="fine">hold <kbd>m</kbd> to hide the map; click a place that is wrong to correct it</p>`}
-      ${spot && html`<${Spot} key=${spot.tile} tile=${spot} state=${state} who=${who} say=${say} close=${() => setSpot(null)}
-        open=${(tile) => { setPicked([tile]); location.hash = 'label'; }} />`}
     </aside>
     <div class="stage">
       ${beside && !fires && html`<${Pane} key="beside" ...${shared} layer=${layerOf(beside)} title=${`round ${beside}`} />`}
