@@ -13,7 +13,6 @@ import { Keys } from './keys.js';
 
 const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['contradictions', 'Contradictions'], ['prototypes', 'Prototypes'], ['model', 'Model & results']];
 const POLL = 1500;
-const NOTES = 2; // that are shown at once
 
 function place() { // #view/slide/x/y/zoom, so that a place can be sent to somebody
   const [view, ...rest] = location.hash.slice(1).split('/').map(decodeURIComponent);
@@ -88,9 +87,9 @@ function App() {
     ${lost && html`<p class="problem" role="alert">${lost} ${unsaved ? `${unsaved} label${unsaved > 1 ? 's wait' : ' waits'} to be saved: leave this page open.` : 'What was shown as saved is safe.'}</p>`}
     ${[problem, state.problem].filter((one) => one && !closed.includes(one)).map((one) => html`<p class="problem" role="alert">${one}
       <button class="quiet" onClick=${() => { setProblem(''); setClosed([...closed, one].filter((each) => each === state.problem)); }}>close</button></p>`)}
-    ${notes.slice(0, NOTES).map((one) => html`<p class="note" role="status">${one}
-      <button class="quiet" onClick=${() => setClosed([...closed, one])}>close</button></p>`)}
-    ${notes.length > NOTES && html`<p class="note">${notes.length - NOTES} more notes <button class="quiet" onClick=${() => setClosed([...closed, ...notes])}>close all</button></p>`}
+    ${notes.length > 0 && html`<details class="note"><summary>${notes.length > 1 ? `${notes.length} notes` : notes[0]}
+      <button class="quiet" onClick=${(event) => { event.preventDefault(); setClosed([...closed, ...notes]); }}>close</button></summary>
+      ${notes.length > 1 && html`<ul>${notes.map((one) => html`<li>${one}</li>`)}</ul>`}</details>`}
     ${where.view === 'label' && html`<${Label} ...${shared} />`}
     ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
     ${where.view === 'contradictions' && html`<${Contradictions} ...${shared} />`}
@@ -102,7 +101,7 @@ function App() {
 function Progress({ state, attempt }) {
   const { learning, looking, busy } = state;
   if (learning && learning.working) {
-    return html`<span class="progress" role="status">${learning.doing}${learning.whole > 1 ? ` ${learning.part} of ${learning.whole}` : ''}
+    return html`<span class="progress" role="status">${learning.doing}${learning.whole > 1 ? ` ${learning.part} of ${learning.whole}` : ''}${' '}
       · ${learning.seconds} s <button class="quiet" onClick=${() => attempt(() => post('/api/learn/stop'))}>stop</button></span>`;
   }
   const score = state.scores.at(-1);
