@@ -87,9 +87,9 @@ function App() {
     ${lost && html`<p class="problem" role="alert">${lost} ${unsaved ? `${unsaved} label${unsaved > 1 ? 's wait' : ' waits'} to be saved: leave this page open.` : 'What was shown as saved is safe.'}</p>`}
     ${[problem, state.problem].filter((one) => one && !closed.includes(one)).map((one) => html`<p class="problem" role="alert">${one}
       <button class="quiet" onClick=${() => { setProblem(''); setClosed([...closed, one].filter((each) => each === state.problem)); }}>close</button></p>`)}
-    ${notes.length > 0 && html`<details class="note"><summary>${notes.length > 1 ? `${notes.length} notes` : notes[0]}
-      <button class="quiet" onClick=${(event) => { event.preventDefault(); setClosed([...closed, ...notes]); }}>close</button></summary>
-      ${notes.length > 1 && html`<ul>${notes.map((one) => html`<li>${one}</li>`)}</ul>`}</details>`}
+    ${notes.length > 0 && html`<div class="note" role="status">
+      ${notes.length === 1 ? html`<p>${notes[0]}</p>` : html`<details><summary>${notes.length} notes</summary><ul>${notes.map((one) => html`<li>${one}</li>`)}</ul></details>`}
+      <button class="quiet" onClick=${() => setClosed([...closed, ...notes])}>close</button></div>`}
     ${where.view === 'label' && html`<${Label} ...${shared} />`}
     ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
     ${where.view === 'contradictions' && html`<${Contradictions} ...${shared} />`}
