@@ -125,6 +125,7 @@ class Session:
         with self._lock:
             self._guesses = number, guesses
             self._since_round = 0
+        threading.Thread(target=self.looked().warm, args=(number,), name="warming", daemon=True).start()
 
     @property
     def round(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoproto.errors import DataError
+from histoproto.errors import DataError, HistoProtoError
 from histoproto.files import replace_atomically
 from histoproto.slides.reading.opening import open_slide
 from histoproto.slides.reading.protocol import SlideReader
@@ -102,6 +103,11 @@ class Viewer:
         with replace_atomically(path) as temporary:
             temporary.write_bytes(content)
         return content
+
+    def warm(self, number: int) -> None:
+        """Load the model of a round, so that the first who looks at its map need not wait for that."""
+        with suppress(HistoProtoError, OSError), self._map_lock:  # who looks at the map will be told
+            self._segmenter(number)
 
     def prototype_piece(
         self, number: int, tissue: int, prototype: int, slide: str, level: int, column: int, row: int

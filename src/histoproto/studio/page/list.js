@@ -18,7 +18,7 @@ export function List({ slides, shown, more }) { // more: what the address says b
   return html`<section class="list" aria-label="slides">
     ${slides.length > MANY && html`<input type="search" placeholder=${`find among ${slides.length} slides`} aria-label="find a slide" value=${wanted} onInput=${(event) => setWanted(event.target.value)} />`}
     <ul>${found.slice(0, MOST).map((one) => html`<li key=${one.name}><a href=${`#${['slides', encodeURIComponent(one.name), ...more].join('/')}`}
-      aria-current=${one === shown ? 'true' : null}><img loading="lazy" src=${thumbnail(one)} alt="" /><span>${one.name} <small>${one.missing ? 'not where it was' : labels(one)}</small></span></a></li>`)}</ul>
+      aria-current=${one.name === shown.name ? 'true' : null}><img loading="lazy" src=${thumbnail(one)} alt="" /><span>${one.name} <small>${one.missing ? 'not where it was' : labels(one)}</small></span></a></li>`)}</ul>
     ${found.length > MOST && html`<p class="fine">${found.length - MOST} more: write a part of the name</p>`}
     ${!found.length && html`<p class="fine">none is called so</p>`}
   </section>`;

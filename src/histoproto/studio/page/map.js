@@ -17,9 +17,10 @@ async function inTurn(work) {
   }
 }
 
-async function decoded(url) {
+async function decoded(url, signal) {
   if (pieces.has(url)) return pieces.get(url);
-  const response = await fetch(url);
+  if (signal.aborted) throw new Error('no longer wanted');
+  const response = await fetch(url, { signal });
   if (!response.ok) throw new Error(`no map at ${url}`);
   const bitmap = await createImageBitmap(await response.blob(), { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
@@ -75,13 +76,19 @@ export function slideSource(slide) {
 
 const addressOf = (slide, layer, level, x, y) => `/api/${layer}/${encodeURIComponent(slide.name)}/${level}/${x}_${y}.png`;
 
-export function mapSource(slide, layer, look) { // layer: 'map/ROUND', or what a prototype looks for
+// layer: 'map/ROUND', or what a prototype looks for; slide.coarse: levels below the top that are computed
+export function mapSource(slide, layer, look) {
+  const top = Math.ceil(Math.log2(Math.max(slide.width, slide.height)));
   return { width: slide.width, height: slide.height, tileSize: TILE, tileOverlap: 0, minLevel: LOWEST,
     getTileUrl: (level, x, y) => addressOf(slide, layer, level, x, y),
     downloadTileStart: (job) => {
-      inTurn(() => decoded(job.src)).then((found) => job.finish(painted(found, look.current), null, 'context2d'), (error) => job.fail(error.message, null));
+      const stop = new AbortController();
+      job.userData.stop = stop;
+      const work = () => decoded(job.src, stop.signal);
+      const piece = job.tile.level < top - slide.coarse ? work() : inTurn(work); // from afar nothing is computed
+      piece.then((found) => job.finish(painted(found, look.current), null, 'context2d'), (error) => job.fail(error.message, null));
     },
-    downloadTileAbort: () => {} };
+    downloadTileAbort: (job) => job.userData.stop.abort() }; // or else the next slide waits for what nobody looks at
 }
 
 export function chancesAt(slide, layer, at, tissues) { // what the finest piece that is there says of a place; null: nothing

@@ -6,13 +6,15 @@ import { List } from './list.js';
 import { Pane } from './pane.js';
 import { Spot } from './spot.js';
 
+const FROM_AFAR = 4; // pixels of the model per pixel of the screen, from which on maps are not computed
 const ON = [true]; // one object, so that nothing is painted anew for its sake
 
 export function Slides({ state, who, attempt, say, setPicked, where }) {
   const [name, ...rest] = where.rest;
   const prototype = rest[0] === 'prototype' ? { tissue: +rest[1], number: +rest[2] } : null; // what fires where
   const [x, y, zoom] = prototype ? [] : rest;
-  const slide = state.slides.find((one) => one.name === name) || state.slides[0];
+  const found = state.slides.find((one) => one.name === name) || state.slides[0];
+  const slide = found && { ...found, coarse: Math.floor(Math.log2(FROM_AFAR * state.project.mpp / found.mpp)) };
   const start = useMemo(() => [x, y, zoom], [name, x, y, zoom]);
   const { rounds } = state;
   const tissues = state.project.tissues;
