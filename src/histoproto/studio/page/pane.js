@@ -30,7 +30,7 @@ export function Pane({ slide, layer, look, opacity, start, tie, picked, title, o
     const made = OpenSeadragon({ element: box.current, drawer: 'canvas', prefixUrl: '', showNavigationControl: false,
       showNavigator: true, navigatorPosition: 'BOTTOM_RIGHT', navigatorDisplayRegionColor: '#2457c5', tileSources: slideSource(slide),
       maxZoomPixelRatio: 8, gestureSettingsMouse: { clickToZoom: false }, gestureSettingsTouch: { dblClickToZoom: false },
-      gestureSettingsPen: { clickToZoom: false }, animationTime: 0.4, timeout: 120000 });
+      gestureSettingsPen: { clickToZoom: false }, animationTime: 0.4, timeout: 120000, tileRetryMax: 3 });
     viewer.current = made;
     tie.current.add(made);
     if (tie.current.size === 1) window.studioViewer = made; // for whoever tests the page
