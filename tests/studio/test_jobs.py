@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import histoproto.studio.jobs as jobs_module
 from histoproto.errors import DataError, SettingError
+from histoproto.slides.many.tasks import find_slides
 from histoproto.studio.jobs import Jobs
 from histoproto.studio.project import Project, ProjectSettings
+from histoproto.studio.records import SlideRow
 
 
 @pytest.fixture
@@ -54,3 +57,19 @@ def test_nothing_to_do_is_a_sentence(project: Project) -> None:
     with pytest.raises(SettingError, match="no job 'rm'"):
         jobs.start("rm", 0)
     assert jobs.state() == {}
+
+
+def test_slides_are_mapped_at_the_scale_that_the_project_knows(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = project.folder / "a, b.tif"
+    slide.touch()
+    project.store.add_slide(SlideRow("a", slide, 0.4991, 100, 100), [])
+    project.store.add_slide(SlideRow("gone", Path("/slides/gone.tif"), 0.5, 100, 100), [])
+    monkeypatch.setattr(jobs_module, "model_folder", lambda project, round: project.folder / "rounds" / "0003" / "run")
+    begun: list[list[str]] = []
+    monkeypatch.setattr(Jobs, "_begin", lambda self, file, arguments: begun.append(arguments))
+    Jobs(project).start("segment", 3)
+    table = project.folder / "maps" / "0003-slides.csv"
+    assert begun[0][2:] == [str(table), "--out", str(project.folder / "maps" / "0003")]
+    assert [(task.path, task.mpp) for task in find_slides([table])] == [(slide, 0.4991)]

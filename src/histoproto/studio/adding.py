@@ -64,6 +64,10 @@ def _add(project: Project, name: str, task: SlideTask, noted: Told) -> None:
 
     size, wanted = project.settings.tile, project.settings.mpp
     path = task.path.resolve()
+    if task.image is not None:
+        raise DataError(
+            f"the studio shows the largest image of a file; image {task.image!r} of {path} cannot be chosen"
+        )
     with open_slide(path, task.mpp) as reader:
         mpp = require_mpp(reader)
         downsample = wanted / mpp
@@ -75,7 +79,7 @@ def _add(project: Project, name: str, task: SlideTask, noted: Told) -> None:
         project.store.add_slide(SlideRow(name, path, mpp, reader.width, reader.height), tiles)
         for note in reader.notes:
             noted(f"{name}: {note}")
-        if not tiles:
+        if not tiles and not any(note.startswith("no tissue") for note in reader.notes):
             noted(f"{name} has no tile of {size} px at {wanted:g} µm/px with tissue")
 
 

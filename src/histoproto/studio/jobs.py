@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from histoproto.documents.shapes import read_json_as
+from histoproto.documents.tables import write_table
 from histoproto.errors import HistoProtoError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.studio.project import Project
@@ -85,9 +86,13 @@ class Jobs:
                 *(["--set", f"training.epochs={epochs}"] if epochs else ()),
             ]
         elif kind == "segment":
-            slides = [str(slide.path) for slide in self.project.store.slides()]
             run = model_folder(self.project, round)
-            arguments = ["segment", str(run), *slides, "--out", str(self.project.folder / "maps" / f"{round:04d}")]
+            out = self.project.folder / "maps" / f"{round:04d}"
+            table = out.with_name(f"{out.name}-slides.csv")  # for a file may not say its µm/px, which the project knows
+            out.parent.mkdir(exist_ok=True)
+            rows = [[str(slide.path), f"{slide.mpp!r}"] for slide in self.project.store.slides() if slide.path.exists()]
+            write_table(table, ["slide", "mpp"], rows)
+            arguments = ["segment", str(run), str(table), "--out", str(out)]
         else:
             raise SettingError(f"there is no job {kind!r}; there are train and segment")
         self._begin(self.project.folder / "logs" / f"{kind}-{stamp}.json", arguments)

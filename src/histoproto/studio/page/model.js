@@ -49,7 +49,7 @@ export function Model({ state, attempt, seek }) {
         <b>${(100 * last.average_precision).toFixed(1)}</b> (95 % interval ${(100 * last.low).toFixed(1)} to ${(100 * last.high).toFixed(1)}),
         F1 ${(100 * last.f1).toFixed(1)}, on ${last.checks} random tiles that were never trained on.</p>`
         : html`<p>Not known yet: label a few of the random checks that the queue asks for.</p>`}
-      ${last && last.untaught.length > 0 && html`<p class="warn">Not learnt: ${last.untaught.join(', ')}, for every label or none has it. Maps do not show it.</p>`}
+      ${last && last.untaught.length > 0 && html`<p class="warn">Not learnt: ${last.untaught.join(', ')}, for every label or none has it. Do not trust it on maps.</p>`}
       <${Curve} scores=${state.scores} />
       ${state.plateau && html`<p class="plateau">${flat(state.plateau)}</p>`}
       <${Advice} advice=${state.advice} seek=${seek} /></section>
