@@ -180,8 +180,8 @@ def of_files() -> Iterator[Case]:
 
 def _must_be_refused(file: str, what: str) -> bool:
     """Some files may be missing; a damaged result of a slide is made anew; the rest is never passed over."""
-    if file.startswith("segmented"):
-        return False
+    if file.startswith("segmented") or (file.startswith("dicom") and what in NO_FILE):
+        return False  # the other file of the slide is one by itself
     optional = (
         "cut.json",
         "groups.csv",

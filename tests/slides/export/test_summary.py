@@ -190,6 +190,7 @@ def test_damaged_results_are_told_and_lose_no_slide(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("slide,x\n", "no table of measures"),
+        ("#!/bin/sh\ntouch x\n", "no table of measures"),
         ("slide,region,measure,tissue,other,um,value,unit\na,slide,TSR,s,t,,inf,%\n", "TSR is inf"),
         ("slide,region,measure,tissue,other,um,value,unit\na,slide,TSR,s,t,,-5,%\n", "TSR is -5"),
         ("slide,region,measure,tissue,other,um,value,unit\nother,slide,TSR,s,t,,5,%\n", "measures of a alone"),

@@ -41,10 +41,12 @@ def test_what_is_no_slide_is_told(tmp_path: Path) -> None:
     folder = make(tmp_path, "a.svs", "b.TIF", "x.qptiff", "y.czi", "z.svs.partial")
     make(folder, "t.jpg", "n.xml", "m.xml", "._a.svs", "a.geojson", "b.geojson.gz", "c.geojson")
     (folder / "broken.tif").symlink_to(folder / "nowhere.tif")
+    os.mkfifo(folder / "pipe.tif")
     names, left_out = look(folder)
-    assert (names, left_out.count) == (["a.svs", "b.TIF"], 4)
+    assert (names, left_out.count) == (["a.svs", "b.TIF"], 5)
     assert left_out.notes == [
         "left out: broken.tif: links to files that are not there",
+        "left out: pipe.tif: pipes or devices, no files",
         "left out: y.czi: Zeiss CZI is not read; convert them to OME-TIFF, with QuPath or Bio-Formats",
         "left out: x.qptiff: Akoya QPTIFF is not read; convert them to OME-TIFF, with QuPath or Bio-Formats",
         "left out: z.svs.partial: downloads that are not finished",

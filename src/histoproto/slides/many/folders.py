@@ -91,6 +91,8 @@ def without_others(paths: Iterable[Path], where: Path, left_out: LeftOut) -> lis
     files = [path for path in visible if path.is_file()]
     slides = [path for path in files if is_slide(path)]
     left_out.tell(links, "links to files that are not there")
+    odd = [path for path in visible if path.exists() and not path.is_file() and not path.is_dir()]
+    left_out.tell(odd, "pipes or devices, no files")
     foreign = [path for path in visible if path.suffix.lower() in FOREIGN]
     for ending in sorted({path.suffix.lower() for path in foreign}):
         how = "convert them to OME-TIFF, with QuPath or Bio-Formats"

@@ -38,7 +38,7 @@ def read_measures(path: Path, regions: bool = True) -> dict[str, list[Measuremen
     Raises:
         DocumentError: it cannot be read, or is something else.
     """
-    table = read_table(path, MOST, None if regions else lambda cells: cells[1] == WHOLE_SLIDE)
+    table = read_table(path, MOST, None if regions else lambda cells: cells[1:2] == [WHOLE_SLIDE])
     if tuple(table.header) != HEADER:
         raise DocumentError(f"{path} is no table of measures: expected the columns {', '.join(HEADER)}")
     measured: dict[str, list[Measurement]] = {}
