@@ -23,6 +23,7 @@ from histoproto.slides.export import (
     write_ome_tiff,
     write_overview,
 )
+from histoproto.slides.export.areas import if_empty
 from histoproto.slides.export.spatial import write_spatialdata
 from histoproto.slides.export.trusted import trust_record
 from histoproto.slides.export.uncertainty import write_uncertainty
@@ -137,7 +138,7 @@ def slide_steps(
             yield
             areas = _export(part, raster, segmenter.tissues, overview, summary, regions, downsample, options, trust)
             trusted = trust_record(areas, trust, segmenter.card, settings)
-            summary = replace(summary, notes=(*notes, *trusted["sentences"], *trusted["notes"]))
+            summary = replace(summary, notes=(*notes, *if_empty(areas), *trusted["sentences"], *trusted["notes"]))
             raster.path.unlink()
             record = {
                 "slide": str(task.path.absolute()),

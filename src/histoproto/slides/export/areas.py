@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -29,6 +30,7 @@ MOST = 512 << 20
 HEADER = ("region", "tissue", "mm2", "percent", "pixels", "doubtful %", "strange %")
 FORMER = HEADER[:5]
 """Of earlier versions, which knew neither."""
+_NAMED = 5
 AT_ONCE = 1 << 20
 """Pixels that are counted at once; counting takes eight bytes for each."""
 
@@ -103,6 +105,16 @@ def slide_areas(
         for region, name in enumerate(names)
         for index, label in enumerate(labels)
     ]
+
+
+def if_empty(rows: Sequence[AreaRow]) -> tuple[str, ...]:
+    """A sentence on regions in which no pixel lies, too small or outside; none if there are none."""
+    pixels: Counter[str] = Counter()
+    for row in rows:
+        pixels[row.region] += row.pixels
+    empty = [region for region, count in pixels.items() if not count]
+    more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+    return (f"no pixel of the map lies in the regions {', '.join(empty[:_NAMED])}{more}",) if empty else ()
 
 
 def _row(
