@@ -35,7 +35,6 @@ from histoproto.slides.export import (
     write_ome_tiff,
     write_overview,
 )
-from histoproto.slides.export.areas import if_empty
 from histoproto.slides.export.overview import THUMBNAIL_FILE, area_text, scale_bar, shrink_labels
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.regions.geojson import Region
@@ -294,10 +293,3 @@ def test_memory_stays_below_the_size_of_the_map(tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == 0
     assert peak.value < 0.8 * side**2
-
-
-def test_regions_without_a_pixel_are_told() -> None:
-    rows = [AreaRow("slide", "a", 0, 0, 0), AreaRow("slide", "background", 9, math.nan, 1)]
-    rows += [AreaRow(f"{index} x", "a", index // 2, 0, 0) for index in range(4)]
-    assert if_empty(rows) == ("no pixel of the map lies in the regions 0 x, 1 x",)
-    assert if_empty(rows[:2]) == ()
