@@ -29,7 +29,7 @@ from histoproto.slides.phantom import write_phantom_slide
 
 LABELS, AGAIN, WRONG = 150, 40, 0.06
 FLAGS = ["--no-sandbox", "--disable-gpu"]
-SLIDE = {"width": 4224, "height": 2816, "mpp": 1.0, "field": 1408, "distinct": 6, "glass": 0.0, "seed": 3}
+SLIDE = {"width": 4224, "height": 2816, "mpp": 1.0, "field": 704, "distinct": 24, "glass": 0.0, "seed": 3}
 ASK = """async ([path, body]) => {
     const answer = await fetch(path, body === null ? {} : { method: 'POST', body: JSON.stringify(body),
         headers: { 'Content-Type': 'application/json' } });

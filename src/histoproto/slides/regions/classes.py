@@ -25,7 +25,7 @@ def is_region(name: str | None) -> bool:
 
 
 def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
-    """The name for each name as written: of those that differ by case or blanks alone, the commonest.
+    """The name for each name as written: of those that differ by case, blanks or "tumour" alone, the commonest.
 
     >>> one_spelling({"Tumor ": 3, "tumor": 1, "Stroma": 1})
     {'Tumor ': 'Tumor', 'tumor': 'Tumor', 'Stroma': 'Stroma'}
@@ -37,10 +37,10 @@ def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The class of a list that a name means: itself, itself in other case, or what it is derived from.
+    """The class of a list that a name means: itself, itself in another spelling, or what it is derived from.
 
-    >>> [nearest(name, ["Tumor", "Stroma"]) for name in ("tumor", "Tumor: Positive: 3+", "Necrosis")]
-    ['Tumor', 'Tumor', None]
+    >>> [nearest(name, ["tumour", "Stroma"]) for name in ("Tumor", "Tumor: Positive: 3+", "stroma", "Necrosis")]
+    ['tumour', 'tumour', 'Stroma', None]
     """
     by_plain = {_plain(one): one for one in known}
     parts = name.split(SEPARATOR)
@@ -54,4 +54,4 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.split()).casefold()
+    return " ".join(name.split()).casefold().replace("tumour", "tumor")  # QuPath's own class is `Tumor`
