@@ -1,4 +1,4 @@
-"""Every screen of the studio, light and dark: axe finds nothing serious."""
+"""Every screen of the studio, light and dark: axe finds nothing serious. The last one shows how people agree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from browsing import CHROMIUM, FLAGS, Studio, violations
+from browsing import CHROMIUM, FLAGS, Studio, violations, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio import learning
@@ -81,6 +81,13 @@ def test_no_screen_has_a_serious_fault(address: str, project: Path, theme: str) 
                 page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
                 page.wait_for_selector(".spot")
                 found["spot"] = violations(page)
+        people = page.locator(".people")
+        assert "AB · CD" in people.inner_text()
+        assert people.locator("tbody tr").count() == len(NAMES)
+        share = {"light": 0.1, "dark": 0.5}[theme]
+        people.locator("select").select_option(str(share))
+        state = "async () => (await (await fetch('/api/state')).json()).project.doubles"
+        wait_until(page, f"async () => (await ({state})()) === {share}")
         browser.close()
     assert {screen: faults for screen, faults in found.items() if faults} == {}
 
