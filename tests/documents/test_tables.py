@@ -62,3 +62,8 @@ def test_formulas(text):
 @pytest.mark.parametrize("value", [-1.5, "-1.5", "+3", "-1e-5", "a=1", "'a", None, "-inf"])
 def test_numbers_and_text_stay(value):
     assert safe_cell(value) == ("" if value is None else str(value))
+
+
+def test_commands_to_a_terminal_are_spelt_out(tmp_path):
+    write_table(tmp_path / "t.csv", ["a"], [["\x1b[2J\x00\x9b \u200e\n"]])
+    assert read_table(tmp_path / "t.csv").rows == [{"a": "\\x1b[2J\\x00\\x9b \u200e"}]

@@ -12,11 +12,12 @@ from pathlib import Path
 from histoproto.documents.content import MIB, read_text
 from histoproto.errors import DocumentError
 from histoproto.files import replace_atomically
+from histoproto.printable import printable
 
 MOST, ROWS, COLUMNS = 64 * MIB, 1_000_000, 1_000
 DELIMITERS = ",;\t"
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PROTECTED = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -105,7 +106,7 @@ def safe_cell(cell: object) -> str:
     >>> safe_cell("=HYPERLINK()"), safe_cell("tumour"), safe_cell(-1.5), safe_cell("-1.5")
     ("'=HYPERLINK()", 'tumour', '-1.5', '-1.5')
     """
-    text = "" if cell is None else str(cell)
+    text = "" if cell is None else _CONTROL.sub(lambda odd: printable(odd[0]), str(cell))  # which `read_table` refuses
     return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
@@ -58,3 +59,20 @@ def test_command(picture: NDArray[np.uint8], tmp_path: Path) -> None:
     assert "readable: no: " in both.output
     again = CliRunner().invoke(app, ["slide", "info", str(good), "--thumbnail", str(tmp_path / "t.png")])
     assert "is there already" in str(again.exception)
+
+
+def test_what_a_file_says_is_on_one_line_and_no_command(picture: NDArray[np.uint8], tmp_path: Path) -> None:
+    from slide_files import write_dicom
+
+    path = tmp_path / "a.dcm"
+    write_dicom(path, picture, mpp=0.5)
+    with pydicom.dcmread(path) as file:
+        file.Manufacturer = "Evil\x1b[2J\n  readable: yes"
+        file.save_as(path)
+    assert describe_slide(path).facts["vendor"] == "Evil\\x1b[2J readable: yes"
+    with pydicom.dcmread(path) as file:
+        file.PhotometricInterpretation = "X\x1b[2J\nerror: none"
+        file.save_as(path)
+    problem = describe_slide(path).problem
+    assert "\\x1b[2J" in problem
+    assert not set(problem) & {"\x1b", "\n"}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from histoproto.errors import DocumentError, HistoProtoError
+from histoproto.errors import DocumentError, HistoProtoError, sentence
 from histoproto.inference.segmenter import Segmenter
+from histoproto.printable import one_line
 from histoproto.slides.export.finished import is_begun, read_finished, set_aside
 from histoproto.slides.many.lock import slide_lock
 from histoproto.slides.options import SlideOptions
@@ -84,12 +85,12 @@ def job_steps(
                 raise
         return Outcome(job, "done", notes=(*broken, *summary.notes))
     except HistoProtoError as error:
-        return Outcome(job, "failed", str(error))
+        return Outcome(job, "failed", sentence(error))
     except OSError as error:
         return Outcome(job, "failed", f"{job.task.path}: {error.filename or out}: {error.strerror or error}")
     except Exception as error:
-        sentence = f"{job.task.path}: unexpected {type(error).__name__}: {error}"
-        return Outcome(job, "failed", sentence, traceback.format_exc())
+        said = one_line(f"{job.task.path}: unexpected {type(error).__name__}: {error}")
+        return Outcome(job, "failed", said, traceback.format_exc())
 
 
 def _set_aside_broken(folder: Path) -> tuple[str, ...]:

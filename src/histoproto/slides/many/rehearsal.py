@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from histoproto.errors import HistoProtoError
+from histoproto.errors import HistoProtoError, sentence
 from histoproto.inference.patches import as_batch, patch_maps
 from histoproto.inference.segmenter import SAME_SCALE, Segmenter
 from histoproto.inference.windows import CELL
@@ -75,7 +75,7 @@ def rehearse(
             one = _rehearse(segmenter, name, task, out, options, model_mpp)
             rehearsed.append(replace(one, notes=(*broken, *one.notes)))
         except HistoProtoError as error:
-            rehearsed.append(Rehearsed(name, "failed", sentence=str(error)))
+            rehearsed.append(Rehearsed(name, "failed", sentence=sentence(error)))
     return rehearsed
 
 

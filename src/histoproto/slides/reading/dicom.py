@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.errors import ImageError
+from histoproto.printable import one_line
 from histoproto.slides.reading.dicom_file import DicomFile, aside, series_of
 from histoproto.slides.reading.mosaic import TileCache, cut_from_tiles
 from histoproto.slides.reading.protocol import Level, Pixels, SlideReader
@@ -80,7 +81,7 @@ class DicomSlide(SlideReader):
                 file = DicomFile(other)
                 if file.instance in {known.instance for known in self._files}:
                     file.close()
-                    self.notes.append(f"{other.name} is a copy of another file of its series")
+                    self.notes.append(f"{one_line(other.name)} is a copy of another file of its series")
                 else:
                     self._files.append(file)
         self.beside = tuple(beside)

@@ -57,7 +57,7 @@ class DicomFile:
         self._lock = threading.Lock()  # of the position in the file; decoding runs outside of it
         self._file = path.open("rb")
         try:
-            with pydicom.config.disable_value_validation():
+            with warnings.catch_warnings(action="ignore"), pydicom.config.disable_value_validation():
                 header = pydicom.dcmread(self._file, stop_before_pixels=True)
                 self.tile = _positive(header, path, "Rows"), _positive(header, path, "Columns")
                 height = _positive(header, path, "TotalPixelMatrixRows")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from histoproto.errors import HistoProtoError
+from histoproto.errors import HistoProtoError, sentence
 from histoproto.files import replace_atomically
 from histoproto.slides.reading.opening import open_slide
 from histoproto.slides.reading.protocol import SlideReader
@@ -56,9 +56,9 @@ def describe_slide(
                 reader.read((reader.width - side) / 2, (reader.height - side) / 2, side, side)
                 picture = reader.thumbnail(THUMBNAIL_SIDE)[0] if thumbnail else None
             except HistoProtoError as error:
-                problem, picture = str(error), None
+                problem, picture = sentence(error), None
     except HistoProtoError as error:
-        return SlideInfo(path, False, str(error), {}, ())
+        return SlideInfo(path, False, sentence(error), {}, ())
     if thumbnail and picture is not None:
         with replace_atomically(thumbnail) as temporary:
             Image.fromarray(picture).save(temporary, format="PNG")
