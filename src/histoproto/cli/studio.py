@@ -59,6 +59,7 @@ def studio(
     if demo:
         from histoproto.data.phantom import TISSUES
 
+        typer.echo("a synthetic slide is painted, unless it is there …", err=True)
         slide = make_demo(project.with_name(f"{project.name}-demo"))
         session = Session(project, find_sources([slide]))
         settings = ProjectSettings.of(TISSUES.names, mpp=DEMO_TISSUES_MPP)
