@@ -96,6 +96,8 @@ def test_a_share_is_read_a_second_time_whenever_tiles_are_asked_for() -> None:
     assert second_readings(said, "AB", 0.1, set(), count=6) == [50, 51, 52]  # who was first has read none again
     assert second_readings({"AB": said["AB"]}, "AB", 0.5, set(), count=6) == []
     assert second_readings(said | {"EF": by(200, *range(1, 30))}, "CD", 0.5, set(), count=6) == []
+    skipped = {"AB": {1: Label(1, 1, "skip", (), "", ""), 2: Label(2, 2, "label", (), "", "")}}
+    assert second_readings(skipped, "CD", 0.5, set(), count=6) == [2]
 
 
 def test_the_share_is_kept_however_many_are_asked_for_at_once() -> None:

@@ -117,7 +117,11 @@ def second_readings(
         count: how many tiles are asked for.
     """
     own = said.get(who, {})
-    others = {name: labels for name, labels in said.items() if name != who}
+    others = {
+        name: {tile: label for tile, label in labels.items() if label.verdict == "label"}
+        for name, labels in said.items()
+        if name != who
+    }
     first = {tile: min(labels[tile].event for labels in others.values() if tile in labels) for tile in _read(others)}
     done = sum(first.get(tile, label.event) < label.event for tile, label in own.items())
     done += sum(tile in first for tile in waiting if tile not in own)
