@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
@@ -61,6 +62,7 @@ def test_command(picture: NDArray[np.uint8], tmp_path: Path) -> None:
     assert "is there already" in str(again.exception)
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom")
 def test_what_a_file_says_is_on_one_line_and_no_command(picture: NDArray[np.uint8], tmp_path: Path) -> None:
     from slide_files import write_dicom
 
