@@ -127,6 +127,7 @@ def _read_run(variant: Variant, seed: int, run: Path) -> RunResult | None:
     first = read_record(run / FIRST_STAGE / RECORD_FILE) or record
     values: dict[str, Any] = {
         **honest["scores"],
+        "miou": honest["scores"]["miou"],  # which pages cannot do without
         **{f"iou {name}": scores["iou"] for name, scores in honest["tissues"].items()},
         "map": honest["classifier"]["mean_average_precision"],
         **{f"{key}_miou": metrics[name]["scores"]["miou"] for key, name in OTHERS.items() if name in metrics},
