@@ -18,10 +18,12 @@ from histoproto.evaluation.boundary import boundary_counts, boundary_iou
 from histoproto.evaluation.confusion import confusion_matrix, mean_of_known, scores
 from histoproto.evaluation.protocols import PROTOCOLS
 from histoproto.inference.segmenter import Segmenter
-from histoproto.slides import scoring
+from histoproto.inference.windows import CELL
+from histoproto.slides import comparing
+from histoproto.slides.comparing import compare
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.options import SlideOptions
-from histoproto.slides.scoring import MAPS_FILE, compare, evaluate_maps
+from histoproto.slides.scoring import MAPS_FILE, evaluate_maps
 from histoproto.slides.segment import segment_slide
 from histoproto.slides.task import SlideTask
 
@@ -40,11 +42,22 @@ def blobs(height: int, width: int, seed: int) -> tuple[Pixels, Pixels]:
 @pytest.mark.parametrize("background", ["ignored", "counted"])
 def test_strips_are_scored_as_the_whole(background: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands along outlines reach over the seams."""
-    monkeypatch.setattr(scoring, "strip_rows", lambda width: 13)
+    monkeypatch.setattr(comparing, "strip_rows", lambda width: 13)
+    doubts = np.random.default_rng(0).integers(0, 256, (19, 12), dtype=np.uint8)
     (_, predicted), (_, true) = blobs(151, 90, 0), blobs(151, 90, 1)
-    with LabelRaster.create(tmp_path / "labels", *predicted.shape) as raster:
+    with (
+        LabelRaster.create(tmp_path / "labels", *predicted.shape) as raster,
+        LabelRaster.create(tmp_path / "doubt", *doubts.shape) as doubt,
+    ):
         raster.write(0, 0, predicted)
-        matrix, outlines = compare(raster, lambda first, last: true[first:last], 3, background, 5)  # type: ignore[arg-type]
+        doubt.write(0, 0, doubts)
+        matrix, outlines, reliability = compare(raster, doubt, lambda first, last: true[first:last], 3, background, 5)  # type: ignore[arg-type]
+    named = (predicted < 3) & (true < 3)
+    chance = 1 - np.kron(doubts, np.ones((CELL, CELL)))[:151, :90][named] / 255
+    right = (predicted == true)[named]
+    bins = np.minimum(np.floor(np.floor((1 - chance) * 1000 + 1e-9) * 15 / 1000), 14)
+    gaps = [abs((chance - right)[bins == each].sum()) for each in range(15)]
+    assert reliability.calibration_error() == pytest.approx(sum(gaps) / named.sum(), abs=2e-3)
     assert np.array_equal(matrix, confusion_matrix(predicted, true, 3))
     assert np.array_equal(outlines, boundary_counts(predicted, true, 3, background, reach=5))  # type: ignore[arg-type]
 
@@ -99,3 +112,4 @@ def test_slides_with_annotations(tmp_path: Path) -> None:
     assert matrix[:3].sum(axis=1).tolist() == [5000, 0, 5000]
     assert matrix.sum() == 200 * 200
     assert result["pooled"]["pixels"] == 10_000
+    assert 0 <= result["pooled"]["calibration"]["error"] <= 1

@@ -169,6 +169,11 @@ def _evaluate_maps(
         for name, row in [*result["slides"].items(), ("pooled", result["pooled"])]:
             ious = (percent(row["tissues"][tissue]["iou"]) for tissue in names)
             table.add_row(escape(name), f"{row['pixels']:,}", *ious, percent(row["miou"]), percent(row["boundary_iou"]))
+        found = result["pooled"]["calibration"]
+        table.caption = (
+            f"expected calibration error {percent(found['error'])} %; doubtful {percent(found['doubtful'])} % of the "
+            f"pixels; the most doubtful tenth holds {percent(found['errors_in_doubtful_tenth'])} % of the errors"
+        )
         terminal().print(table)
     typer.echo(f"written: {run / MAPS_FILE}")
 

@@ -26,6 +26,12 @@ class Reliability:
         self._counts += np.bincount(2 * place + right, minlength=self._counts.size).reshape(self._counts.shape)
         self._sums += np.bincount(place, doubt, len(self._sums))
 
+    def __add__(self, other: Reliability) -> Reliability:
+        """Counts of the pixels of both."""
+        both = Reliability()
+        both._counts, both._sums = self._counts + other._counts, self._sums + other._sums
+        return both
+
     def calibration_error(self) -> float:
         """Expected calibration error, in [0, 1]: how far off chances are, mean over pixels in bins of chance; NaN for
         none."""

@@ -23,19 +23,18 @@ from histoproto.data.masks import read_mask
 from histoproto.data.regions import find_regions, find_tissues, lonely_masks
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import SettingError
-from histoproto.evaluation.boundary import boundary_counts, boundary_iou
-from histoproto.evaluation.confusion import Matrix, Treatment, confusion_matrix, mean_of_known, scores
 from histoproto.evaluation.learnt import learnt_images
 from histoproto.evaluation.patches import translate_tissues
 from histoproto.evaluation.protocols import Protocol
-from histoproto.evaluation.summary import plain
 from histoproto.files import replace_atomically
 from histoproto.inference.segmenter import Segmenter
+from histoproto.slides.comparing import Counts, compare, summarise, together
 from histoproto.slides.labelling.labels import SlideLabeller
 from histoproto.slides.labelling.plan import plan_windows
 from histoproto.slides.labelling.raster import LabelRaster
 from histoproto.slides.labelling.scope import MaskScope, Scope, find_scope
 from histoproto.slides.labelling.tiles import default_readers
+from histoproto.slides.labelling.trust import Trust
 from histoproto.slides.options import SlideOptions
 from histoproto.slides.outlines.sieve import clean
 from histoproto.slides.outlines.tracing import strip_rows
@@ -88,8 +87,8 @@ def evaluate_maps(
         allow_leak: go on, and record it, although the run was trained on patches of these images (`learnt_images`).
 
     Returns:
-        `protocol`, `data`, `pooled` and, by name, `slides`: `miou`, `boundary_iou`, `pixel_accuracy`, `pixels`, and
-        `tissues` with `iou` and `boundary_iou` of each. Pooled counts are summed over slides first, then scored.
+        `protocol`, `data`, `pooled` and, by name, `slides`, see `summarise`. Pooled counts are summed over slides
+        first, then scored.
 
     Raises:
         SettingError: oracle labels, or nobody knows the scale of the model.
@@ -116,22 +115,24 @@ def evaluate_maps(
         files = dict.fromkeys(openers)
     if leaks := learnt_images(run, files):
         refuse_leaks(leaks, data, allow_leak, "--allow-leak")
-    matrices: dict[str, Matrix] = {}
-    outlines: dict[str, NDArray[np.int64]] = {}
+    counts: dict[str, Counts] = {}
     for name, opener in openers.items():
         with opener() as known, tempfile.TemporaryDirectory() as folder:
             reader = known.reader
             notes += [f"{name}: {note}" for note in reader.notes]
             size = segmenter.card.patch_size
             plan = plan_windows(reader.height, reader.width, known.downsample, size, options.overlap, known.scope)
-            with LabelRaster.create(Path(folder) / "labels", plan.height, plan.width, fill=count) as raster:
+            with (
+                LabelRaster.create(Path(folder) / "labels", plan.height, plan.width, fill=count) as raster,
+                Trust.create(Path(folder), *plan.cells, known=False) as trust,
+            ):
                 batch = options.batch_size or (8 if segmenter.device.type == "cpu" else 64)
                 readers = options.readers or default_readers()
-                SlideLabeller(segmenter, reader, plan, known.scope, settings, batch, readers).write(raster)
+                SlideLabeller(segmenter, reader, plan, known.scope, settings, batch, readers).write(raster, trust=trust)
                 clean(raster, ceil(options.min_area_um2 / scale**2), strip_rows(raster.width))
-                matrices[name], outlines[name] = compare(raster, known.truth, count, protocol.background, reach)
+                counts[name] = compare(raster, trust.doubt, known.truth, count, protocol.background, reach)
         if progress:
-            progress(len(matrices), len(openers))
+            progress(len(counts), len(openers))
     result = {
         "protocol": asdict(protocol) | {"fusion": settings.fusion, "fusion_weights": list(settings.fusion_weights)},
         "maps": {"overlap": options.overlap, "min_area_um2": options.min_area_um2, "distance_um": distance_um},
@@ -142,10 +143,10 @@ def evaluate_maps(
             "notes": notes,
             **({"leaks": leaks} if leaks else {}),
         },
-        "pooled": _summary(
-            np.sum([*matrices.values()], axis=0), np.sum([*outlines.values()], axis=0), segmenter, protocol.background
-        ),
-        "slides": {name: _summary(matrices[name], outlines[name], segmenter, protocol.background) for name in matrices},
+        "pooled": summarise(together([*counts.values()]), segmenter.tissues.names, protocol.background),
+        "slides": {
+            name: summarise(each, segmenter.tissues.names, protocol.background) for name, each in counts.items()
+        },
     }
     path = run / MAPS_FILE
     found = read_json_as(path, dict[str, dict[str, dict[str, Any]]]) if path.is_file() else {}
@@ -153,31 +154,6 @@ def evaluate_maps(
     with replace_atomically(path) as temporary:
         temporary.write_text(json.dumps(found, indent=2, allow_nan=False), encoding="utf-8")
     return result
-
-
-def compare(
-    raster: LabelRaster, truth: Callable[[int, int], Labels], tissues: int, background: Treatment, reach: int
-) -> tuple[Matrix, NDArray[np.int64]]:
-    """Confusion matrix (C+1)×(C+1) and counts of the bands along outlines, C×2, of a map, a strip at a time.
-
-    Args:
-        raster: the map.
-        truth: see `Known`.
-        tissues: C.
-        background: pixels of true background, `ignored` or `counted`.
-        reach: width of the bands, in pixels.
-    """
-    matrix = np.zeros((tissues + 1, tissues + 1), dtype=np.int64)
-    outlines = np.zeros((tissues, 2), dtype=np.int64)
-    step = max(strip_rows(raster.width), 2 * reach)
-    for top in range(0, raster.height, step):
-        end = min(top + step, raster.height)
-        first, last = max(0, top - reach), min(end + reach, raster.height)
-        predicted, true = raster.read(first, 0, last - first, raster.width), truth(first, last)
-        core = slice(top - first, end - first)
-        matrix += confusion_matrix(predicted[core], true[core], tissues)
-        outlines += boundary_counts(predicted, true, tissues, background, reach=reach, rows=core)
-    return matrix, outlines
 
 
 @contextmanager
@@ -241,20 +217,3 @@ def _downsample(scale: float, mpp: float) -> float:
 def _middles(count: int, length: int, downsample: float) -> NDArray[np.intp]:
     """The pixels of `length` in which the middles of `count` coarser or finer ones lie."""
     return np.minimum(((np.arange(count) + 0.5) * downsample).astype(np.intp), length - 1)
-
-
-def _summary(
-    matrix: Matrix, outlines: NDArray[np.int64], segmenter: Segmenter, background: Treatment
-) -> dict[str, Any]:
-    found, outline = scores(matrix, background), boundary_iou(outlines)
-    return {
-        "miou": plain(found.miou),
-        "boundary_iou": plain(mean_of_known(outline)),
-        "pixel_accuracy": plain(found.pixel_accuracy),
-        "pixels": int(matrix[: len(segmenter.tissues)].sum()),
-        "tissues": {
-            name: {"iou": plain(found.iou[index]), "boundary_iou": plain(outline[index])}
-            for index, name in enumerate(segmenter.tissues.names)
-        },
-        "confusion": matrix.tolist(),
-    }

@@ -64,15 +64,8 @@ class Trust:
 
     def flags(self, top: int, height: int, width: int, cell: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
         """Which pixels lie in doubtful and in strange cells, of rows top … top + height − 1: height × width each."""
-        first, last = top // cell, -(-(top + height) // cell)
-        rows = np.arange(top, top + height) // cell - first
-
-        def spread(raster: LabelRaster, beyond: int) -> NDArray[np.bool_]:
-            cells = raster.read(first, 0, last - first, raster.width) > beyond
-            return np.asarray(np.repeat(cells, cell, axis=1)[:, :width][rows])
-
-        strange = None if self.strange is None else spread(self.strange, LIMIT)
-        return spread(self.doubt, round((1 - DOUBTFUL) * 255)), strange
+        strange = None if self.strange is None else pixels_of(self.strange, top, height, width, cell) > LIMIT
+        return pixels_of(self.doubt, top, height, width, cell) > round((1 - DOUBTFUL) * 255), strange
 
     def shares(self) -> dict[str, float] | None:
         """Share of the tissue of the windows, in [0, 1], that is strange in `stain` and `sharpness`; None: unknown."""
@@ -80,3 +73,10 @@ class Trust:
             return None
         found = self._beyond / max(self._seen, 1e-9)
         return {"stain": float(found[1]), "sharpness": float(found[2])}
+
+
+def pixels_of(raster: LabelRaster, top: int, height: int, width: int, cell: int) -> Bytes:
+    """What a raster of cells says of each pixel of rows top … top + height − 1: height × width."""
+    first, last = top // cell, -(-(top + height) // cell)
+    cells = np.repeat(raster.read(first, 0, last - first, raster.width), cell, axis=1)[:, :width]
+    return np.asarray(cells[np.arange(top, top + height) // cell - first])
