@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import prod
 
 import tifffile
 
@@ -74,14 +73,11 @@ def stored_images(file: tifffile.TiffFile) -> list[StoredImage]:
 
 def _is_stack(series: tifffile.TiffPageSeries) -> bool:
     """Whether each page of a series is an image by itself."""
-    axis, count = series.axes[0], len(series.pages)
-    one_more = series.axes.lstrip(_STACKED)
+    axis, others, count = series.axes[0], series.axes[1:], len(series.pages)
     return (
-        count > 1
-        and axis in _STACKED
-        and len(series.axes) == len(one_more) + 1
-        and set(one_more) <= set("YXS")
-        and prod(series.shape[:1]) == count
+        axis in _STACKED
+        and set(others) <= set("YXS")
+        and series.shape[0] == count > 1
         and all(len(level.pages) == count and all(map(_is_stored, level.pages)) for level in series.levels)
     )
 
