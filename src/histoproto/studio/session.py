@@ -29,6 +29,7 @@ from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Learner, pool_order
 
 LEARN_EVERY = 10  # labels after which a round begins by itself
+WARM_AFTER = 3.0  # seconds after which a model is loaded for its map, so that it does not delay the first tile
 
 
 class Session:
@@ -125,7 +126,9 @@ class Session:
         with self._lock:
             self._guesses = number, guesses
             self._since_round = 0
-        threading.Thread(target=self.looked().warm, args=(number,), name="warming", daemon=True).start()
+        warming = threading.Timer(WARM_AFTER, self.looked().warm, (number,))
+        warming.daemon = True
+        warming.start()
 
     @property
     def round(self) -> int:
