@@ -15,6 +15,9 @@ from histoproto.slides.labelling.trust import Trust
 NOTED_FROM = 20.0
 """Per cent of a slide's tissue that is strange from which on a sentence says so; of held-out patches 5 % are."""
 
+NEARLY_ALL = 90.0
+"""Per cent of a slide's tissue that is doubtful from which on that says more of the model than of the slide."""
+
 
 def trust_record(
     areas: Sequence[AreaRow], trust: Trust, card: ModelCard, settings: InferenceSettings
@@ -37,6 +40,10 @@ def trust_record(
         for kind, share in looks.items()
         if share > 100 * STRANGE_FROM
     ]
+    if doubtful >= NEARLY_ALL:
+        sentences.append(
+            f"doubtful in {doubtful:.0f} % of its tissue: the model has learnt too little to be sure of anything here"
+        )
     return {
         "doubtful": None if math.isnan(doubtful) else round(doubtful, 2),
         "strange": None if math.isnan(strange) else round(strange, 2),
