@@ -176,6 +176,7 @@ def in_browser(server: Server, count: int = 60) -> list[float] | None:
             page.wait_for_timeout(PAUSE)
             seconds.append(page.evaluate(LABEL_AND_NEXT) / 1000)
         browser.close()
+    server.connection.close()  # which the server gave up meanwhile; the next question opens another
     return seconds
 
 
