@@ -32,6 +32,7 @@ POLL = 1.0
 NOTE_AFTER = 10.0
 """Seconds of waiting after which it is said what is waited for."""
 
+LOCK_FILE = ".lock"
 Patience = Literal["none", "while silent", "forever"]
 
 
@@ -75,10 +76,10 @@ def folder_lock(folder: Path) -> Iterator[SoftFileLease]:
     """
     new = not folder.exists()
     try:
-        with file_lock(folder / ".lock", "while silent") as lock:
+        with file_lock(folder / LOCK_FILE, "while silent") as lock:
             if lock is None:
                 raise RunError(
-                    f"another process {_holder(folder / '.lock')}is at work in {folder}; wait for its end, or give "
+                    f"another process {_holder(folder / LOCK_FILE)}is at work in {folder}; wait for its end, or give "
                     "another folder"
                 )
             yield lock

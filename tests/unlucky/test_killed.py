@@ -22,6 +22,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_killed_at_random_moments_ends_bit_equal(data: Path, tmp_path: Path) -> None:
+    run("--version")  # so that what is forked has imported everything, and the time below is that of the training
     begun = time.monotonic()
     code, printed = run("train", data, "--out", tmp_path / "whole", "--no-report", *TRAIN)
     assert code == 0, printed

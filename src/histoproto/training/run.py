@@ -17,6 +17,7 @@ from rich.console import Console
 from histoproto.config import TUNED, Settings
 from histoproto.data.fingerprint import fingerprint
 from histoproto.errors import HistoProtoError
+from histoproto.lock import LOCK_FILE
 from histoproto.methods.registry import build_method, resolve
 from histoproto.model.looking import scale_warning
 from histoproto.model.saving import CARD_FILE, load_model
@@ -70,10 +71,12 @@ def train(
     """
     data, out = Path(data), Path(out)
     settings = settings_for(out, settings, resume)
-    if (out / CARD_FILE).exists():
+    if (out / CARD_FILE).exists() and not (out / LOCK_FILE).exists():
         return out
-    with only_process(out):
-        _train(data, out, settings_for(out, settings, resume), resume, first_stage)
+    with only_process(out):  # which clears what one that was killed at its very end has left
+        settings = settings_for(out, settings, resume)
+        if not (out / CARD_FILE).exists():
+            _train(data, out, settings, resume, first_stage)
     return out
 
 
