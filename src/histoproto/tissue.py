@@ -28,9 +28,9 @@ MOST_TISSUES = 253
 """So that a byte holds background, uncertain places and one value that means nothing."""
 _BACKGROUND_COLOUR, UNCERTAIN_COLOUR = "#ffffff", "#7f7f7f"
 UNCERTAIN = "uncertain"
+"""The label of places whose tissue a model does not dare to name; no tissue may be called so."""
 _JOINERS = "\u200c\u200d"
 """Are not seen either, but belong to the spelling of some languages."""
-"""The label of places whose tissue a model does not dare to name; no tissue may be called so."""
 
 
 @dataclass(frozen=True)
