@@ -63,14 +63,14 @@ def blend_first(known: Known, clusters: Clusters, done: Mask, nearest: Chances) 
     return (anything if int(done.sum()) % 2 else TYPICAL)(known, clusters, done, nearest)
 
 
-def blend(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+def blend(known: Known, chances: Chances, closed: Mask, done: Mask, nearest: Chances) -> Suggestion:
     """In turn: any, and the queue's choice by doubt and distance."""
     if int(done.sum()) % 2:
         return anything(known, known.space.clusters(known.checks, 0), done, nearest)
-    return DOUBTFUL(known, chances, done, nearest)
+    return DOUBTFUL(known, chances, closed, done, nearest)
 
 
-def margin(known: Known, chances: Chances, done: Mask, nearest: Chances) -> Suggestion:
+def margin(known: Known, chances: Chances, closed: Mask, done: Mask, nearest: Chances) -> Suggestion:
     """Doubt alone."""
     return pick(known, done, 1 - 2 * np.abs(chances - 0.5).min(axis=1))
 

@@ -209,7 +209,7 @@ def pieces(server: Server, what: str, slide: str = "slide-0", count: int = 200) 
 
 def many(server: Server, slides: int) -> None:
     begun = time.monotonic()
-    while (state := server.ask("/api/state"))["looking"] is None:
+    while len((state := server.ask("/api/state"))["slides"]) < slides or state["busy"]:
         time.sleep(0.5)
     row(f"{slides} slides planned", [], time.monotonic() - begun)
     for slide in state["slides"]:
