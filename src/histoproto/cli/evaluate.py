@@ -11,6 +11,7 @@ import typer
 
 from histoproto.cli.inference_options import Background, DeviceOption, Fusion, RunArgument, given, run_folder
 from histoproto.cli.terminal import progress_bars, terminal
+from histoproto.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,7 +187,7 @@ def score_table(name: str, result: dict[str, Any]) -> Table:
     refined = "CRF" if how["crf"] else "no CRF"
     title = (
         f"{name}: {how['labels']} labels, background {how['background']} (found by {how['find_background']}), "
-        f"{how['views']} view{'s' if how['views'] > 1 else ''}, {refined}, {how['fusion']} fusion\n"
+        f"{counted(how['views'], 'view')}, {refined}, {how['fusion']} fusion\n"
         f"{data['patches']} {data['split']} patches of {data['folder']}, scores in %"
     )
     table = Table(title=title, title_justify="left", caption_justify="left")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from histoproto.cli.terminal import progress_bars, terminal
+from histoproto.words import counted
 
 PRINTED = 30
 
@@ -74,4 +75,4 @@ def measure(
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     rows = sum(map(len, measured.values()))
-    typer.echo(f"{len(measured)} slide{'s' if len(measured) != 1 else ''} measured, {rows} numbers: {out}")
+    typer.echo(f"{counted(len(measured), 'slide')} measured, {rows} numbers: {out}")

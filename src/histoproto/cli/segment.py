@@ -21,7 +21,7 @@ from histoproto.cli.inference_options import (
 )
 from histoproto.cli.slide_options import ImageOption
 from histoproto.cli.terminal import progress_bars, terminal
-from histoproto.words import counted
+from histoproto.words import counted, listed
 
 if TYPE_CHECKING:
     from histoproto.slides.many.folders import LeftOut
@@ -189,8 +189,7 @@ def segment(
         for note in outcome.notes:
             by_note.setdefault(note, []).append(outcome.job.name)
     for note, names in by_note.items():
-        others = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        typer.echo(f"note: {', '.join(names[:5])}{others}: {note}", err=True)
+        typer.echo(f"note: {listed(names)}: {note}", err=True)
     for outcome in report.failed:
         typer.echo(f"failed: {outcome.sentence}\n{outcome.trace}".rstrip(), err=True)
     if failed:

@@ -14,12 +14,12 @@ from histoproto.data.images import natural_key
 from histoproto.data.layouts import DataFolder, Patch
 from histoproto.data.names import group_of, unlabelled
 from histoproto.errors import DataError
+from histoproto.words import counted, listed
 
 HEAD = 4096
 """Bytes at the start of a file by which those of one size are told apart before they are read whole."""
 COUNTED = 4
 """Digits up to which a region's number is taken for its place in a folder, not for the name of a slide."""
-_NAMED = 5
 
 
 def find_leaks(data: DataFolder) -> list[str]:
@@ -28,7 +28,7 @@ def find_leaks(data: DataFolder) -> list[str]:
     for one, some, two, others in _pairs(data):
         if same := shared_images(some, others):
             named = [f"{first.name} = {second.name}" for first, second in same]
-            leaks.append(f"{_are(len(same), 'image')} in {one} and in {two}: {_some(named)}")
+            leaks.append(f"{_are(len(same), 'image')} in {one} and in {two}: {listed(named)}")
     return leaks
 
 
@@ -41,7 +41,7 @@ def group_leaks(data: DataFolder) -> list[str]:
     leaks = []
     for one, some, two, others in _pairs(data):
         if groups := sorted(_groups(some) & _groups(others), key=natural_key):
-            leaks.append(f"{_are(len(groups), 'group')} in {one} and in {two}: {_some(groups)}")
+            leaks.append(f"{_are(len(groups), 'group')} in {one} and in {two}: {listed(groups)}")
     return leaks
 
 
@@ -102,12 +102,8 @@ def _is_bare(patch: Patch) -> bool:
     return patch.group.isdigit() and len(patch.group) <= COUNTED and patch.group == group_of(patch.image.stem)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
 def _are(count: int, what: str) -> str:
-    return f"{count} {what}{' is' if count == 1 else 's are'}"
+    return f"{counted(count, what)} {'is' if count == 1 else 'are'}"
 
 
 def similar_groups(data: DataFolder) -> list[str]:

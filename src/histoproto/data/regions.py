@@ -9,6 +9,7 @@ from pathlib import Path
 from histoproto.data.images import images_by_stem, list_images
 from histoproto.errors import DataError
 from histoproto.tissue import TissueSet
+from histoproto.words import listed
 
 
 def find_tissues(regions: Path) -> TissueSet:
@@ -27,8 +28,7 @@ def lonely_masks(regions: Path) -> list[str]:
     """A sentence on masks without an image, which are left out; none if there are none."""
     images = {path.stem for path in list_images(regions / "img")}
     lonely = [path.name for path in list_images(regions / "mask") if path.stem not in images]
-    more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
-    return [f"masks without an image of their name, left out: {', '.join(lonely[:5])}{more}"] if lonely else []
+    return [f"masks without an image of their name, left out: {listed(lonely)}"] if lonely else []
 
 
 def find_regions(regions: Path) -> dict[str, tuple[Path, Path]]:

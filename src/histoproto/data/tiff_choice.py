@@ -18,6 +18,7 @@ import tifffile
 from histoproto.data.tiff_images import StoredImage, stored_images
 from histoproto.errors import ImageError
 from histoproto.printable import one_line
+from histoproto.words import listed
 
 RIVAL = 0.27
 """Share of the largest image's area above which another may be meant, too; one of half the sides is a reduced one."""
@@ -174,6 +175,5 @@ def _whole(text: str | None, default: int = 1) -> int:
     return default
 
 
-def _names(several: Sequence[StoredImage], most: int = 5) -> str:
-    names = [str(image) for image in several[:most]]
-    return "; ".join(names) + (f" and {len(several) - most} more" if len(several) > most else "")
+def _names(several: Sequence[StoredImage]) -> str:
+    return listed(list(map(str, several)), separator="; ")

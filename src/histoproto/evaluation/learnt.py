@@ -15,8 +15,9 @@ from histoproto.data.leaks import COUNTED
 from histoproto.data.names import group_of
 from histoproto.errors import HistoProtoError
 from histoproto.record import read_record
+from histoproto.words import listed
 
-_NAMED, _LOOKED_AT = 5, 3
+_LOOKED_AT = 3
 
 
 def learnt_images(run: Path, images: Mapping[str, Path | None]) -> list[str]:
@@ -41,8 +42,7 @@ def learnt_images(run: Path, images: Mapping[str, Path | None]) -> list[str]:
     if not same:
         return []
     same.sort(key=natural_key)
-    names = ", ".join(same[:_NAMED]) + (f" and {len(same) - _NAMED} more" if len(same) > _NAMED else "")
-    return [f"patches of {len(same)} of {len(images)} images were trained on, in {learnt}: {names}"]
+    return [f"patches of {len(same)} of {len(images)} images were trained on, in {learnt}: {listed(same)}"]
 
 
 def _is_same(name: str, path: Path | None, patches: list[Path]) -> bool:

@@ -19,9 +19,9 @@ from histoproto.documents.shapes import read_json_as
 from histoproto.errors import DataError, ImageError, first_line
 from histoproto.ledger import Ledger, own
 from histoproto.slides.export.finished import RECORD_FILE
-from histoproto.slides.export.ome_tiff import may_be_of
+from histoproto.slides.export.ome_tiff import SAME_MPP, may_be_of
 from histoproto.slides.labelling.raster import LabelRaster
-from histoproto.slides.many.tasks import find_beside
+from histoproto.slides.many.tasks import OUTLINES, find_beside
 from histoproto.slides.measures.measurement import Measurement, measure_map, wanted_of
 from histoproto.slides.measures.part import parts_of
 from histoproto.slides.measures.table import write_measures
@@ -29,10 +29,6 @@ from histoproto.slides.regions.geojson import Region, read_annotations
 from histoproto.slides.regions.placing import check_places
 
 MAP_FILE = "tissue.ome.tif"
-_SAME = 1e-3
-"""Relative difference of two scales that are the same but for rounding."""
-ENDINGS = (".geojson", ".geojson.gz", ".json")
-"""Of a file with regions."""
 
 
 class _Side(BaseModel):
@@ -143,7 +139,7 @@ def _regions_of(name: str, regions: Path | None, slides: int) -> Path | None:
                 f"{regions} is one file for {slides} slides; give a folder with one file of each slide's name"
             )
         return regions
-    if (found := find_beside(regions, name, ENDINGS)) is None:
+    if (found := find_beside(regions, name, OUTLINES)) is None:
         raise DataError(f"{regions} has no file {name}.geojson; regions go by the name of their slide")
     return found
 
@@ -161,7 +157,7 @@ def _raster(path: Path, record: _Record) -> Iterator[LabelRaster]:
                 page = file.pages[0]
                 fits = page.shape == raster.shape and page.dtype == np.uint8
                 of_slide = record.level_0.mpp or record.mpp / record.downsample
-                fits = fits and abs(of_slide * record.downsample / record.mpp - 1) < _SAME
+                fits = fits and abs(of_slide * record.downsample / record.mpp - 1) < SAME_MPP
                 if not fits or not may_be_of(file.ome_metadata, tissues, record.mpp):
                     raise ImageError(f"{path} is not the map that {path.with_name(RECORD_FILE)} tells of")
                 for tile, place, shape in page.segments():

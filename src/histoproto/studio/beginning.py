@@ -11,6 +11,7 @@ from histoproto.slides.task import SlideTask
 from histoproto.studio.adding import add_slides, missing_slides
 from histoproto.studio.project import Project
 from histoproto.studio.workers import Embedder
+from histoproto.words import counted
 
 MANY_PROBLEMS = 3
 """That are told in full."""
@@ -91,8 +92,8 @@ class Beginning:
         for name, older in project.store.know_tissues(project.tissues.names).items():
             if older:
                 self._note(
-                    f"{older} label{'s are' if older > 1 else ' is'} older than the tissue {name} and count as without "
-                    "it; label those tiles again that have it"
+                    f"{counted(older, 'label')} {'are' if older > 1 else 'is'} older than the tissue {name} and count "
+                    "as without it; label those tiles again that have it"
                 )
 
     def _note_missing(self, project: Project) -> None:

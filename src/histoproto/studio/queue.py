@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from histoproto.studio.records import Label
 from histoproto.studio.space import Clusters, Space
+from histoproto.words import counted
 
 Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone", "second"]
 
@@ -122,17 +123,13 @@ def second_readings(
         for name, labels in said.items()
         if name != who
     }
-    first = {tile: min(labels[tile].event for labels in others.values() if tile in labels) for tile in _read(others)}
+    readers = Counter(tile for labels in others.values() for tile in labels)
+    first = {tile: min(labels[tile].event for labels in others.values() if tile in labels) for tile in readers}
     done = sum(first.get(tile, label.event) < label.event for tile, label in own.items())
     done += sum(tile in first for tile in waiting if tile not in own)
     due = int(share * (len({*own, *waiting}) + count)) - done
-    open_ = [tile for tile, readers in sorted(_read(others).items()) if readers == 1 and tile not in own]
+    open_ = [tile for tile, people in sorted(readers.items()) if people == 1 and tile not in own]
     return [tile for tile in open_ if tile not in busy and tile not in waiting][: max(0, min(due, count))]
-
-
-def _read(said: Mapping[str, Mapping[int, Label]]) -> Counter[int]:
-    """How many people said something of each tile."""
-    return Counter(tile for labels in said.values() for tile in labels)
 
 
 def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | None:
@@ -195,7 +192,7 @@ def _typical(known: Known, clusters: Clusters, done: NDArray[np.bool_], nearest:
     tile = int(middles[np.argmax(score)])
     of_tissue = f"({share[cluster[tile]]:.0%} of the tissue)"
     if own := int(labels[cluster[tile]]):
-        return Suggestion(tile, "typical", f"of a group with {own} label{'s' if own > 1 else ''} {of_tissue}")
+        return Suggestion(tile, "typical", f"of a group with {counted(own, 'label')} {of_tissue}")
     return Suggestion(tile, "typical", f"typical of a group nobody has labelled {of_tissue}")
 
 

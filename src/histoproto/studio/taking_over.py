@@ -13,8 +13,8 @@ from histoproto.data.images import image_size
 from histoproto.data.regions import find_tissues
 from histoproto.data.table import LabelTable, find_table, read_labels
 from histoproto.errors import DataError
-from histoproto.slides.many.tasks import find_beside, slide_stem
-from histoproto.slides.patches.annotated import ENDINGS, AnnotatedSlide, find_annotated
+from histoproto.slides.many.tasks import OUTLINES, find_beside, slide_stem
+from histoproto.slides.patches.annotated import AnnotatedSlide, find_annotated
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.records import Tile
 from histoproto.tissue import TissueSet
@@ -127,7 +127,7 @@ def _from_regions(project: Project, source: Path) -> TakenOver:
     for slide in project.store.slides():
         stem = slide_stem(slide.path)
         folder = source if source.is_dir() else source.parent
-        file = find_beside(folder, stem, ENDINGS)
+        file = find_beside(folder, stem, OUTLINES)
         if file is None or (source.is_file() and file.resolve() != source.resolve()):
             continue
         files += 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from histoproto.errors import RunError
 from histoproto.printable import printable
@@ -34,7 +34,7 @@ def find_checkpoint(newest: Path, former: Path, key: str) -> Path | None:
         raise RunError(f"{reasons}; remove what is damaged to train from the beginning, or use another folder")
     if wrong:
         text = f"note: {reasons}; going on from the one before it"
-        Console(stderr=True).print(printable(text), soft_wrap=True, highlight=False, markup=False)
+        print(printable(text), file=sys.stderr)
     return usable[0] if usable else None
 
 

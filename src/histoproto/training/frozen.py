@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import torch
-from rich.console import Console
 
 from histoproto.config import Settings
 from histoproto.data.mosaic import MixedDataset
@@ -79,4 +79,4 @@ def _shelf(encoder: Encoder, name: str, size: int, device: torch.device) -> Shel
 
 
 def _tell(line: str) -> None:
-    Console(stderr=True).print(printable(line), soft_wrap=True, highlight=False, markup=False)
+    print(printable(line), file=sys.stderr)

@@ -12,7 +12,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 
 from histoproto.config import TUNED, Settings
 from histoproto.data.fingerprint import fingerprint
@@ -84,7 +83,7 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
     require_freezable(settings)
     material = gather(data, settings)
     if (line := scale_warning(settings.model.encoder, material.mpp)) and rank_zero_only.rank == 0:
-        Console(stderr=True).print(printable(line), soft_wrap=True, highlight=False, markup=False)
+        print(printable(line), file=sys.stderr)
     _log.debug(
         "%s: %s patches to train on, %s held out, %s px, %s µm/px",
         data,

@@ -22,6 +22,7 @@ from histoproto.slides.regions.drawn import Drawing
 from histoproto.slides.regions.geojson import Region
 from histoproto.slides.regions.polygons import count_labels
 from histoproto.tissue import UNCERTAIN, TissueSet
+from histoproto.words import listed
 
 WHOLE_SLIDE = "slide"
 BACKGROUND = "background"
@@ -30,7 +31,6 @@ MOST = 512 << 20
 HEADER = ("region", "tissue", "mm2", "percent", "pixels", "doubtful %", "strange %")
 FORMER = HEADER[:5]
 """Of earlier versions, which knew neither."""
-_NAMED = 5
 AT_ONCE = 1 << 20
 """Pixels that are counted at once; counting takes eight bytes for each."""
 
@@ -113,8 +113,7 @@ def if_empty(rows: Sequence[AreaRow]) -> tuple[str, ...]:
     for row in rows:
         pixels[row.region] += row.pixels
     empty = [region for region, count in pixels.items() if not count]
-    more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
-    return (f"no pixel of the map lies in the regions {', '.join(empty[:_NAMED])}{more}",) if empty else ()
+    return (f"no pixel of the map lies in the regions {listed(empty)}",) if empty else ()
 
 
 def _row(

@@ -20,7 +20,8 @@ TILE = 512
 _BUFFER = 1 << 24
 _LEVEL = 6  # of compression
 _LABELS = "Labels: "
-_SAME = 1e-3
+SAME_MPP = 1e-3
+"""Relative difference of two µm/px that are the same but for rounding."""
 
 
 def write_ome_tiff(path: Path, raster: LabelRaster, tissues: TissueSet, mpp: float | None) -> None:
@@ -93,7 +94,7 @@ def may_be_of(ome: str | None, tissues: Sequence[str], mpp: float) -> bool:
     said = [element.text or "" for element in root.iterfind("{*}Image/{*}Description")]
     sizes = [float(pixels.get("PhysicalSizeX", mpp)) for pixels in root.iterfind("{*}Image/{*}Pixels")]
     names, expected = [text for text in said if text.startswith(_LABELS)], _labels((*tissues, "background"))
-    return all(abs(size / mpp - 1) < _SAME for size in sizes) and all(text.startswith(expected) for text in names)
+    return all(abs(size / mpp - 1) < SAME_MPP for size in sizes) and all(text.startswith(expected) for text in names)
 
 
 def _labels(names: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from histoproto.words import listed
+
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of plain pictures: slides if they are named, but not in a folder, where they are thumbnails and masks."""
 SLIDES = frozenset(
@@ -64,8 +66,7 @@ class LeftOut:
         """Add a sentence for files that are left out for the same reason; none if there are none."""
         names = [path.name for path in paths]
         if names:
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            self.notes.append(f"left out: {', '.join(names[:_NAMED])}{more}: {why}")
+            self.notes.append(f"left out: {listed(names)}: {why}")
             self.count += len(names) if slides else 0
 
 
@@ -107,8 +108,8 @@ def without_others(paths: Iterable[Path], where: Path, left_out: LeftOut) -> lis
     drawn = {path for path in files if _DRAWN.search(path.name) and _DRAWN.sub("", path.name) in stems}
     others = Counter(path.suffix.lower() or "without an ending" for path in files if path not in told | drawn)
     if others:
-        listed = ", ".join(f"{count} {ending}" for ending, count in others.most_common(_NAMED))
-        left_out.notes.append(f"files in {where} that are no slides: {listed}{' …' if len(others) > _NAMED else ''}")
+        commonest = ", ".join(f"{count} {ending}" for ending, count in others.most_common(_NAMED))
+        left_out.notes.append(f"files in {where} that are no slides: {commonest}{' …' if len(others) > _NAMED else ''}")
     return slides
 
 

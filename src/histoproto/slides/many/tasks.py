@@ -18,7 +18,9 @@ from histoproto.slides.many.folders import PICTURES, SLIDES, LeftOut, below, is_
 from histoproto.slides.reading.dicom_file import aside, series_of
 from histoproto.slides.task import SlideTask
 
-REGIONS = (".geojson", ".geojson.gz", ".json", ".png", ".tif", ".tiff")
+OUTLINES = (".geojson", ".geojson.gz", ".json")
+"""Endings of files with outlines; the first that is found is taken."""
+REGIONS = (*OUTLINES, ".png", ".tif", ".tiff")
 """Endings of a file with regions, the first that is there is taken."""
 LONGEST = 200
 """Bytes of the name of a slide: a file's has at most 255, and `.NAME.failed.json` and the like are longer."""

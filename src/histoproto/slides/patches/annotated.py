@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from histoproto.data.cut import RegionOpener
 from histoproto.errors import DataError
 from histoproto.slides.many.folders import LeftOut
-from histoproto.slides.many.tasks import find_beside, find_slides, slide_stem
+from histoproto.slides.many.tasks import OUTLINES, find_beside, find_slides, slide_stem
 from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.reading.protocol import Pixels, SlideReader
 from histoproto.slides.regions.classes import is_ignored, is_region, nearest, one_spelling
@@ -29,9 +29,6 @@ from histoproto.slides.regions.polygons import paint_polygons
 from histoproto.slides.task import SlideTask
 from histoproto.tissue import TissueSet
 from histoproto.words import counted
-
-ENDINGS = (".geojson", ".geojson.gz", ".json")
-"""Of files of annotations, the first found is taken."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def find_annotated(
     stems, tasks = Counter(slide_stem(task.path) for task in found_slides), {task.path: task for task in found_slides}
     if double := [stem for stem, count in stems.items() if count > 1]:
         raise DataError(f"{slides} has more than one slide named {double[0]!r}; names must differ")
-    drawn = {path: find_beside(annotations or path.parent, slide_stem(path), ENDINGS) for path in tasks}
+    drawn = {path: find_beside(annotations or path.parent, slide_stem(path), OUTLINES) for path in tasks}
     pairs = {path: file for path, file in drawn.items() if file is not None}
     if not pairs:
         raise DataError(
@@ -157,7 +154,7 @@ def find_annotated(
         )
     found, notes = Counter[str | None](), [*left_out.notes]
     for path, file in pairs.items():
-        others = [file.with_name(slide_stem(path) + ending) for ending in ENDINGS]
+        others = [file.with_name(slide_stem(path) + ending) for ending in OUTLINES]
         if aside := [other.name for other in others if other != file and other.is_file()]:
             notes.append(f"{', '.join(aside)} is left out, as {file.name} is there, too")
     for file in pairs.values():

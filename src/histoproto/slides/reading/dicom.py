@@ -74,7 +74,7 @@ class DicomSlide(SlideReader):
         series, beside = series_of(self.path), []
         others = sorted(self.path.parent.iterdir()) if series else []
         for other in others:
-            if other.is_file() and not other.samefile(self.path) and _is_dicom(other) and series_of(other) == series:
+            if other.is_file() and not other.samefile(self.path) and series_of(other) == series:
                 if shows := aside(other):
                     beside.append(shows)
                     continue
@@ -158,8 +158,3 @@ def _whole(parts: list[DicomFile]) -> _Level:
     if gaps or len({(file.size, file.tile) for file in parts}) > 1:
         raise ImageError(f"{parts[0].path} is part of a slide in {expected} files that do not fit together")
     return _Level(parts)
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
