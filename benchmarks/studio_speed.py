@@ -35,6 +35,8 @@ TILE, FIELDS, STEP, LEVELS = 512, 6, 4, 4
 MPP = 0.25
 
 
+MANY = 200
+"""Labels that are given while the model learns; each ten begin another round."""
 PAUSE = 500
 """Milliseconds that a person takes to look at a tile, at the least."""
 LABEL_AND_NEXT = """() => new Promise((done) => {
@@ -133,12 +135,11 @@ def measure(server: Server, labels: int, pool: int) -> None:
     learn(server, f"round with {server.ask('/api/state')['labels']['all']} labels")
     if (seconds := in_browser(server)) is not None:
         row("browser: keys of a label to the next tile on the screen", seconds)
-    server.ask("/api/learn", {})
-    begun, seconds = time.monotonic(), []
-    while server.ask("/api/state")["learning"]["working"]:
+    server.ask("/api/learn", {})  # unless one that the labels began goes on
+    seconds = []
+    while server.ask("/api/state")["learning"]["working"] and len(seconds) < MANY:
         seconds.append(label(server, len(seconds), undo=True))
     row("label and next tile while learning", seconds)
-    row("that round, with nothing but labels meanwhile", [], time.monotonic() - begun)
     memory = server.memory()
     row("MiB of server, of learner", [memory["server"]], memory["learner"])
 

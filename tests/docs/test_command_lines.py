@@ -121,9 +121,9 @@ def test_every_setting_is_one(page: Path) -> None:
     assert not faults
 
 
-def test_every_benchmark_is_there() -> None:
+def test_every_benchmark_and_test_that_is_named_is_there() -> None:
     for page in PAGES:
-        for name in re.findall(r"benchmarks/\w+\.(?:py|sh)", page.read_text(encoding="utf-8")):
+        for name in re.findall(r"\b(?:benchmarks|tests)/[\w/]+\.(?:py|sh)", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{page.name} names {name}"
 
 
