@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,15 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         with page.expect_download() as download:
             page.click("text=labels as a data folder")
         assert Path(download.value.path()).stat().st_size > 10_000
+        with page.expect_download() as download:
+            page.click("text=the model of round")
+        assert "model.json" in zipfile.ZipFile(download.value.path()).namelist()  # as `histoproto export` packs it
+        row = page.locator(".results tbody tr").first
+        assert "phantom" in row.inner_text()
+        assert row.locator("a", has_text="outlines").count() == 1
+        everywhere.locator("text=Copy as command").click()
+        everywhere.locator(".command [role=status]", has_text=re.compile("copied|selected")).wait_for()
+        assert everywhere.locator("code").inner_text().startswith("histoproto segment ")
         assert page.problems == []
         page.close()
 

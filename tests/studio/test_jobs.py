@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import histoproto.studio.jobs as jobs_module
+import histoproto.studio.commands as commands_module
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.many.tasks import find_slides
 from histoproto.studio.jobs import Jobs
@@ -66,7 +66,9 @@ def test_slides_are_mapped_at_the_scale_that_the_project_knows(
     slide.touch()
     project.store.add_slide(SlideRow("a", slide, 0.4991, 100, 100), [])
     project.store.add_slide(SlideRow("gone", Path("/slides/gone.tif"), 0.5, 100, 100), [])
-    monkeypatch.setattr(jobs_module, "model_folder", lambda project, round: project.folder / "rounds" / "0003" / "run")
+    monkeypatch.setattr(
+        commands_module, "model_folder", lambda project, round: project.folder / "rounds" / "0003" / "run"
+    )
     begun: list[list[str]] = []
     monkeypatch.setattr(Jobs, "_begin", lambda self, file, arguments: begun.append(arguments))
     Jobs(project).start("segment", 3)

@@ -17,11 +17,10 @@ from typing import Any
 import psutil
 
 from histoproto.documents.shapes import read_json_as
-from histoproto.documents.tables import write_table
 from histoproto.errors import HistoProtoError, SettingError
 from histoproto.files import replace_atomically
+from histoproto.studio.commands import segment_arguments, train_arguments, typed
 from histoproto.studio.project import Project
-from histoproto.studio.rounds import model_folder
 
 _WATCH = """
 import signal, subprocess, sys
@@ -71,28 +70,15 @@ class Jobs:
             DataError: nothing to train on, or no model yet.
         """
         if (job := self._last(kind)) and job[1].running:
-            raise SettingError(f"this is running already: histoproto {' '.join(job[1].arguments)}")
-        from histoproto.methods.registry import METHODS  # torch, which the server begins without
-
-        if method and method not in METHODS:
-            raise SettingError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+            raise SettingError(f"this is running already: {typed(job[1].arguments)}")
         stamp = time.strftime("%Y%m%d-%H%M%S")
         if kind == "train":
-            data = self.project.folder / "exports" / stamp
+            folder = self.project.folder.resolve()
+            data = folder / "exports" / stamp
+            arguments = train_arguments(data, folder / "models" / stamp, method, epochs)
             self.project.export_labels(data)
-            arguments = ["train", str(data), "--out", str(self.project.folder / "models" / stamp)]
-            arguments += [
-                *(["--method", method] if method else ()),
-                *(["--set", f"training.epochs={epochs}"] if epochs else ()),
-            ]
         elif kind == "segment":
-            run = model_folder(self.project, round)
-            out = self.project.folder / "maps" / f"{round:04d}"
-            table = out.with_name(f"{out.name}-slides.csv")  # for a file may not say its µm/px, which the project knows
-            out.parent.mkdir(exist_ok=True)
-            rows = [[str(slide.path), f"{slide.mpp!r}"] for slide in self.project.store.slides() if slide.path.exists()]
-            write_table(table, ["slide", "mpp"], rows)
-            arguments = ["segment", str(run), str(table), "--out", str(out)]
+            arguments = segment_arguments(self.project, round)
         else:
             raise SettingError(f"there is no job {kind!r}; there are train and segment")
         self._begin(self.project.folder / "logs" / f"{kind}-{stamp}.json", arguments)
@@ -144,5 +130,5 @@ def _told(file: Path, job: Job) -> dict[str, Any]:
     return {
         "code": code,
         "words": "\n".join(words.splitlines()[-6:]),
-        "command": " ".join(["histoproto", *job.arguments]),
+        "command": typed(job.arguments),
     }

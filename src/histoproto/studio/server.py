@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from histoproto.documents.json_file import parse_json
 from histoproto.errors import HistoProtoError, sentence
+from histoproto.studio.commands import commands
 from histoproto.studio.guard import COOKIE, Guard
 from histoproto.studio.project import COLOURS, ProjectSettings
 from histoproto.studio.rounds import model_folder
@@ -97,7 +98,28 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         return _zipped(folder, "labels.zip")
 
     def model_zip(request: Request) -> Response:
-        return _zipped(model_folder(session.opened(), session.round), "model.zip")
+        from histoproto.model.archive import write_archive  # torch, which the server begins without
+
+        run = model_folder(session.opened(), session.round)
+        file = session.opened().folder / "exports" / f"model-{session.round:04d}.zip"
+        file.parent.mkdir(exist_ok=True)
+        return _taken_home(write_archive(run, file), "model.zip")
+
+    def commands_(request: Request) -> Any:
+        method, epochs = request.query_params.get("method", ""), _number(request, "epochs", 0)
+        return commands(session.opened(), session.round, method, epochs)
+
+    def results_(request: Request) -> Any:
+        from histoproto.studio.results import results  # the rooms of maps: not for every start
+
+        return results(session.opened())
+
+    def result(request: Request) -> Response:
+        from histoproto.studio.results import result_file
+
+        number, name = request.path_params["round"], request.path_params["name"]
+        slide = request.path_params.get("slide", "")
+        return _taken_home(result_file(session.opened(), number, slide, name), f"{slide}-{name}" if slide else name)
 
     def tile_picture(request: Request) -> Response:
         return picture(session.looked().tile_picture(request.path_params["tile"]), "image/png")
@@ -169,6 +191,10 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         _get(f"/api/tile/{number}/context", context_picture),
         _get(f"/api/slide/{place}.jpg", slide_piece),
         _get(f"/api/map/{{round:int}}/{place}.png", map_piece),
+        _get("/api/commands", commands_),
+        _get("/api/results", results_),
+        _get("/api/results/{round:int}/{name}", result),
+        _get("/api/results/{round:int}/{slide}/{name}", result),
         _get("/api/download/labels.zip", labels_zip),
         _get("/api/download/model.zip", model_zip),
         Mount("/page", StaticFiles(directory=PAGE)),
@@ -229,8 +255,11 @@ def _zipped(folder: Path, name: str) -> Response:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            inside = path.relative_to(folder)
-            if not {"checkpoints", "tensorboard"} & set(inside.parts):
-                archive.write(path, Path(Path(name).stem) / inside)
+            archive.write(path, Path(Path(name).stem) / path.relative_to(folder))
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(file.getvalue(), media_type="application/zip", headers=headers)
+
+
+def _taken_home(file: Path, name: str) -> Response:
+    """As a download, for nothing that others wrote is shown as a page of the studio's own."""
+    return FileResponse(file, filename=name, headers={"Cache-Control": "no-store"})

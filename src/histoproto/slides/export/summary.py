@@ -39,7 +39,8 @@ class Failure(NamedTuple):
     """A slide that could not be segmented, and why, in a sentence."""
 
     name: str
-    path: Path
+    path: Path | None
+    """None: not known."""
     sentence: str
 
 
@@ -196,23 +197,33 @@ def _measures(slides: list[_Slide]) -> list[str]:
     return list(dict.fromkeys(title for slide in slides for title in slide.measures))
 
 
-def _failures(out: Path, finished: set[str]) -> list[_Slide]:
-    """The slides that failed and are still not finished; files of the others are removed."""
-    slides, ledger = [], Ledger(out)
-    for path in out.glob(f"*{_FAILED}"):
+def read_failures(out: Path) -> list[Failure]:
+    """The slides that failed when they were last tried, by the files that tell of them.
+
+    A slide that another process has done since may still be among them.
+    """
+    found = []
+    for path in sorted(out.glob(f"*{_FAILED}")):
         name = path.name.removesuffix(_FAILED)
-        if name in finished:
-            if ledger.is_own(path):
-                with suppress(OSError):
-                    path.unlink()
-            continue
         try:
             content = read_json_as(path, _FailureFile)
         except DocumentError as error:
             if path.exists():  # else another process has removed it
-                slides.append(_Slide(name, "", sentence=f"it is not known why: {error}"))
+                found.append(Failure(name, None, f"it is not known why: {error}"))
             continue
-        slides.append(_Slide(name, content.path, sentence=content.sentence))
+        found.append(Failure(name, Path(content.path), content.sentence))
+    return found
+
+
+def _failures(out: Path, finished: set[str]) -> list[_Slide]:
+    """The slides that failed and are still not finished; files of the others are removed."""
+    slides, ledger = [], Ledger(out)
+    for failure in read_failures(out):
+        if failure.name not in finished:
+            slides.append(_Slide(failure.name, str(failure.path or ""), sentence=failure.sentence))
+        elif ledger.is_own(path := out / f"{failure.name}{_FAILED}"):
+            with suppress(OSError):
+                path.unlink()
     return slides
 
 

@@ -8,6 +8,7 @@ import { Many } from './many.js';
 const AHEAD = 6; // tiles that are asked for when there are FEW, so that the next one is on the screen at once
 const FEW = 3;
 const RETRY = 2000;
+const SOON = 150; // ms after which the first tile is asked for again while slides are still looked at
 
 export function Label(props) {
   const [many, setMany] = useState(Boolean(props.group));
@@ -40,6 +41,8 @@ function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
 
   const round = useRef(state.round);
   round.current = state.round;
+  const busy = useRef(''); // with slides of which there will be tiles
+  busy.current = state.busy;
   const fill = async (waiting) => {
     if (filling.current || waiting.length >= FEW) return;
     filling.current = true;
@@ -52,6 +55,7 @@ function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
       return;
     }
     more.forEach((one) => ['picture', 'context'].forEach((kind) => { new Image().src = `/api/tile/${one.tile}/${kind}`; }));
+    if (!more.length && !waiting.length && busy.current) setTimeout(() => setQueue((before) => [...before]), SOON);
     if (more.length) setQueue((before) => [...before, ...more.filter((one) => !before.some((other) => other.tile === one.tile))]);
   };
 

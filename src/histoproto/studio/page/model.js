@@ -2,8 +2,10 @@
 
 import { html, useState, useEffect } from './vendor/preact.js';
 import { get, post } from './api.js';
+import { Command } from './copy.js';
 import { Advice } from './counts.js';
 import { People } from './people.js';
+import { Results } from './results.js';
 
 function Curve({ scores }) {
   const known = scores.filter((one) => one.average_precision !== null);
@@ -33,6 +35,11 @@ export function Model({ state, attempt, seek }) {
   const [method, setMethod] = useState(''); // '': the default one
   useEffect(() => { get('/api/methods').then(setMethods, () => {}); }, []);
   const [epochs, setEpochs] = useState(0); // 0: as many as the command takes by itself
+  const [commands, setCommands] = useState({}); // that do the same, by what they do
+  useEffect(() => {
+    const asked = new URLSearchParams({ method, epochs });
+    attempt(() => get(`/api/commands?${asked}`), true).then((found) => found && setCommands(found));
+  }, [method, epochs, state.round, state.slides.length]);
   const last = state.scores.at(-1);
   const job = (kind, title, what, ready, choices = null, options = {}) => {
     const now = state.jobs[kind];
@@ -41,7 +48,8 @@ export function Model({ state, attempt, seek }) {
       <p class="row">${running ? html`<button onClick=${() => attempt(() => post('/api/job/stop', { kind }))}>Stop</button>`
         : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
       ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : `ended with exit code ${now.code}`}</span>`}</p>
-      ${now && html`<pre>${now.words}</pre><p class="fine">as a command: <code>${now.command}</code></p>`}</section>`;
+      ${now && html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`}
+      ${ready && html`<${Command} text=${commands[kind]} what=${title} />`}</section>`;
   };
   return html`<main class="model">
     <section class="card"><h2>How good is it?</h2>
@@ -60,9 +68,12 @@ export function Model({ state, attempt, seek }) {
         <label>epochs <input type="number" min="1" max="1000" placeholder="as usual" value=${epochs || ''} onInput=${(event) => setEpochs(+event.target.value || 0)} /></label></p>`,
       { method, epochs })}
     ${job('segment', 'Map all slides', 'Writes outlines for QuPath, OME-TIFF, areas and pictures of every slide with the last model; finished slides are skipped.', state.round > 0)}
-    <section class="card"><h2>Take home</h2><p class="row">
-      ${state.labels.all > state.labels.checks ? html`<a class="button" href="/api/download/labels.zip" download>labels as a data folder</a>`
-        : 'Nothing yet: label some tiles first.'}
-      ${state.round > 0 && html`<a class="button" href="/api/download/model.zip" download>the model</a>`}</p></section>
+    <section class="card"><h2>Take home</h2>
+      ${state.labels.all > state.labels.checks ? html`<p class="row"><a class="button" href="/api/download/labels.zip" download>labels as a data folder</a></p>
+        <${Command} text=${commands.labels} what="labels as a data folder" />`
+        : html`<p>Nothing yet: label some tiles first.</p>`}
+      ${state.round > 0 && html`<p class="row"><a class="button" href="/api/download/model.zip" download>the model of round ${state.round}</a></p>
+        <${Command} text=${commands.model} what="the model" />`}</section>
+    <${Results} state=${state} attempt=${attempt} />
   </main>`;
 }
