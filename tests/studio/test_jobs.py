@@ -34,6 +34,9 @@ def test_another_server_finds_how_a_command_ended(project: Project) -> None:
     assert found["code"] == 2
     assert found["words"].startswith("error:")
     assert found["command"] == "histoproto train nowhere --out run"
+    assert not found["report"]
+    with pytest.raises(DataError, match="no report"):
+        Jobs(project).report()
 
 
 def test_a_stopped_command_says_so(project: Project) -> None:

@@ -189,6 +189,21 @@ def test_learning_without_labels_says_what_is_missing_also_after_it_was_stopped(
         assert not session.learner.working
 
 
+def test_the_process_that_learns_is_loaded_ahead_of_the_first_round(session: Session) -> None:
+    assert session.learner is not None
+    session.learner.stop()
+    session.learner.warm()
+    loaded = session.learner._process
+    session.learner.warm()
+    assert session.learner._process is loaded
+    assert loaded.is_alive()
+    assert not session.learner.working
+    assert session.learn()
+    assert session.learner._process is loaded
+    session.stop_learning()
+    assert not loaded.is_alive()
+
+
 @pytest.mark.parametrize("host", ["", " "])
 def test_an_empty_host_does_not_open_the_studio_to_the_network(session: Session, host: str) -> None:
     with pytest.raises(SettingError, match="the host is empty"):

@@ -17,11 +17,12 @@ from typing import Any
 import psutil
 
 from histoproto.documents.shapes import read_json_as
-from histoproto.errors import HistoProtoError, SettingError
+from histoproto.errors import DataError, HistoProtoError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.studio.commands import segment_arguments, train_arguments, typed
 from histoproto.studio.project import Project
 
+REPORT_FILE = "report.html"
 _WATCH = """
 import signal, subprocess, sys
 signal.signal(signal.SIGINT, lambda *_: None)  # it is for the command, which begins with the usual answer to it
@@ -111,11 +112,25 @@ class Jobs:
             child.poll()
         return {kind: _told(*job) for kind in ("train", "segment") if (job := self._last(kind))}
 
+    def report(self) -> Path:
+        """Of the last full training: a page with scores, curves and examples.
+
+        Raises:
+            DataError: there is none.
+        """
+        if (job := self._last("train")) and (path := _report(job[1])).is_file():
+            return path
+        raise DataError("there is no report; a full training writes one when it ends")
+
     def _last(self, kind: str) -> tuple[Path, Job] | None:
         for file in sorted((self.project.folder / "logs").glob(f"{kind}-*.json"), reverse=True):
             with suppress(HistoProtoError):  # of another version, or damaged: as if it had not been
                 return file, read_json_as(file, Job)
         return None
+
+
+def _report(job: Job) -> Path:
+    return Path(job.arguments[job.arguments.index("--out") + 1]) / REPORT_FILE
 
 
 def _told(file: Path, job: Job) -> dict[str, Any]:
@@ -131,4 +146,5 @@ def _told(file: Path, job: Job) -> dict[str, Any]:
         "code": code,
         "words": "\n".join(words.splitlines()[-6:]),
         "command": typed(job.arguments),
+        "report": "--out" in job.arguments and _report(job).is_file(),
     }

@@ -197,6 +197,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         _get("/api/results/{round:int}/{slide}/{name}", result),
         _get("/api/download/labels.zip", labels_zip),
         _get("/api/download/model.zip", model_zip),
+        _get("/api/download/report.html", lambda request: _taken_home(session.worked().report(), "report.html")),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
     return Starlette(

@@ -215,6 +215,8 @@ class Session:
             seconds=seconds,
         )
         self._since_round += 1
+        if self.automatic and self.learner and self._since_round == LEARN_EVERY // 2:
+            self.learner.warm()
         if self.automatic and self._since_round >= LEARN_EVERY and self.learner and not self.learner.working:
             self._since_round = 0
             self.learner.start()

@@ -61,6 +61,7 @@ def status(session: Session) -> dict[str, Any]:
             "part": learner.part,
             "whole": learner.whole,
             "seconds": round(time.monotonic() - learner.started) if learner.working else 0,
+            "took": round(learner.took),
             "problem": learner.problem,
         }
         if learner

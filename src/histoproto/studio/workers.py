@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import signal
 import threading
 import time
@@ -143,7 +144,7 @@ class Learner:
     def __init__(self, project: Project, finished: Callable[[int], None] = lambda _: None):
         self.project, self.finished = project, finished
         self.doing, self.part, self.whole, self.problem = "", 0, 0, ""
-        self.started = 0.0
+        self.started, self.took = 0.0, 0.0  # seconds: when this round was begun, and how long the last one lasted
         self.working = False
         """Whether a round is being learnt."""
         self._lock = threading.Lock()
@@ -159,19 +160,26 @@ class Learner:
         with self._lock:
             if self.working:
                 return False
-            if self._process is None or not self._process.is_alive():
-                self._orders, theirs = get_context("spawn").Pipe()
-                self._process = get_context("spawn").Process(
-                    target=_rounds, args=(self.project.folder, theirs), daemon=True
-                )
-                self._process.start()
-                theirs.close()
-                listening = threading.Thread(target=self._listen, args=(self._orders, self._process), daemon=True)
-                listening.start()
+            self._ready()
             self.doing, self.part, self.whole, self.problem = "starting", 0, 1, ""
             self.started, self.working = time.monotonic(), True
             self._orders.send(("switch", *switched) if switched else ("learn",))
             return True
+
+    def warm(self) -> None:
+        """Have the process loaded, so that the next round need not wait for that."""
+        with self._lock:
+            self._ready()
+
+    def _ready(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            return
+        context = get_context("spawn")
+        self._orders, theirs = context.Pipe()
+        self._process = context.Process(target=_rounds, args=(self.project.folder, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        threading.Thread(target=self._listen, args=(self._orders, self._process), daemon=True).start()
 
     def stop(self) -> None:
         """End the round under way, of which nothing is kept, and the process."""
@@ -194,6 +202,7 @@ class Learner:
                         self.finished(message[1])
                     except Exception as error:  # told, and the next round is listened to
                         self.problem = f"round {message[1]} cannot be used: {error}"
+                    self.took = time.monotonic() - self.started
                     self.working, self.doing = False, ""
                 elif message[0] == "problem":
                     self.problem, self.working, self.doing = message[1], False, ""
@@ -218,6 +227,7 @@ def _rounds(folder: Path, connection: Connection) -> None:
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
+        importlib.import_module("histoproto.studio.learning")  # seconds: torch and Lightning, not for the server
         while order := connection.recv():
             log.seek(0)
             log.truncate()
@@ -231,7 +241,7 @@ def _rounds(folder: Path, connection: Connection) -> None:
 
 
 def _round(project: Project, order: tuple[Any, ...], told: Callable[[str, int, int], None]) -> int:
-    from histoproto.studio.learning import learn  # torch and Lightning: not for the server
+    from histoproto.studio.learning import learn  # not for the server, see `_rounds`
     from histoproto.studio.switching import switch
 
     if order[0] == "learn":

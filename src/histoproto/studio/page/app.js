@@ -46,15 +46,18 @@ function App() {
       if (event.target.matches('input, textarea, select')) return;
       if (event.key === '?') setKeys((shown) => !shown);
       if (event.key === 'Escape') setKeys(false);
+      if (event.key === 'l' && !event.ctrlKey && !event.metaKey && !event.altKey) learn.current();
     };
     addEventListener('keydown', pressed);
     return () => removeEventListener('keydown', pressed);
   }, []);
 
+  const learn = useRef(() => {});
   const attempt = async (work, quiet = false) => { // do something and show what went wrong; quiet: nobody asked for it
     try { const result = await work(); if (!quiet) { setProblem(''); refresh(); } return result; }
     catch (error) { (error instanceof Lost ? setLost : setProblem)(error.message); return null; }
   };
+  learn.current = () => state?.labels?.all >= 4 && attempt(() => post('/api/learn'));
   const saving = useRef(null);
   saving.current = saving.current || new Saving((waiting, why) => { setUnsaved(waiting); setLost(why); },
     (why) => setProblem(`a label was not saved: ${why}`));
@@ -98,19 +101,29 @@ function App() {
     ${keys && html`<${Keys} close=${() => setKeys(false)} tissues=${state.project.tissues} />`}`;
 }
 
+function left(looking, begun) { // how long it will take, once that can be told
+  const seconds = (performance.now() - begun.at) / 1000;
+  const rest = (looking.of - looking.done) * seconds / (looking.done - begun.done);
+  if (seconds < 5 || !Number.isFinite(rest)) return '';
+  return rest < 90 ? `, about ${Math.ceil(rest)} s` : `, about ${Math.ceil(rest / 60)} min`;
+}
+
 function Progress({ state, attempt }) {
   const { learning, looking, busy } = state;
+  const begun = useRef(null); // when tiles were first seen to be looked at, and how many were done then
+  if (!looking || !looking.working) begun.current = null;
+  else begun.current = begun.current || { at: performance.now(), done: looking.done };
   if (learning && learning.working) {
     return html`<span class="progress" role="status">${learning.doing}${learning.whole > 1 ? ` ${learning.part} of ${learning.whole}` : ''}${' '}
-      · ${learning.seconds} s <button class="quiet" onClick=${() => attempt(() => post('/api/learn/stop'))}>stop</button></span>`;
+      · ${learning.seconds} s${learning.took ? ` of about ${learning.took}` : ''} <button class="quiet" onClick=${() => attempt(() => post('/api/learn/stop'))}>stop</button></span>`;
   }
   const score = state.scores.at(-1);
   const said = score && score.average_precision !== null
     ? html`<span title=${`mean average precision on ${score.checks} random tiles that were never trained on, with its 95 % interval`}>round ${state.round} · mAP ${(100 * score.average_precision).toFixed(0)} (${(100 * score.low).toFixed(0)}–${(100 * score.high).toFixed(0)})</span>`
     : state.round ? `round ${state.round}` : 'no model yet';
   return html`<span class="progress" role="status">
-    ${busy || (looking && looking.working ? `looking at tiles ${looking.done} of ${looking.of}` : said)}
-    ${' '}<button disabled=${state.labels.all < 4} onClick=${() => attempt(() => post('/api/learn'))}>Learn now</button>
+    ${busy || (looking && looking.working ? `looking at tiles ${looking.done} of ${looking.of}${left(looking, begun.current)}` : said)}
+    ${' '}<button disabled=${state.labels.all < 4} onClick=${() => attempt(() => post('/api/learn'))}>Learn now <kbd>l</kbd></button>
     ${state.plateau && state.plateau.flat && state.plateau.high >= 0 && html`<a href="#model" class="stop">flat: you may stop</a>`}
     ${learning && learning.problem && learning.problem !== 'stopped' && html`<em class="warn">${learning.problem}</em>`}</span>`;
 }

@@ -6,7 +6,7 @@ const KEYS = [
   ['1 … 9', 'tick a tissue; with shift: only this one'], ['0', 'none of these: background'], ['a', 'accept the model’s guess'],
   ['u', 'unsure'], ['x', 'exclude: blur, pen, fold'], ['⏎ space →', 'next tile'], ['← ⌫', 'back'], ['s', 'skip'],
   ['z, ctrl z', 'undo'], ['y, ctrl shift z', 'redo'], ['b', 'blind: hide or show the guess'], ['c', 'closer, or with surroundings'], ['f', 'find tiles like this one'],
-  ['m', 'on a slide: hide the map while held'], ['1 … 9', 'on a slide: correct the tile that was clicked'], ['?', 'this sheet'],
+  ['l', 'learn now'], ['m', 'on a slide: hide the map while held'], ['1 … 9', 'on a slide: correct the tile that was clicked'], ['?', 'this sheet'],
 ];
 
 export function Keys({ close, tissues }) {

@@ -49,6 +49,7 @@ export function Model({ state, attempt, seek }) {
         : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
       ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : `ended with exit code ${now.code}`}</span>`}</p>
       ${now && html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`}
+      ${now && now.report && html`<p class="row"><a class="button" href="/api/download/report.html" download>its report: scores, curves, examples</a></p>`}
       ${ready && html`<${Command} text=${commands[kind]} what=${title} />`}</section>`;
   };
   return html`<main class="model">
