@@ -59,8 +59,9 @@ class ModelSettings(_Group):
     `hf-hub:OWNER/NAME`, `local-dir:PATH`."""
     encoder_arguments: dict[str, Any] = {}
     """Of its architecture, where the name does not say, as timm's `create_model` takes them."""
-    input_scale: Annotated[int, Field(ge=1, le=4)] = 1
-    """Vision transformers see images enlarged this many times: 2 makes 448 px of 224, and maps twice as fine."""
+    input_scale: Annotated[float, Field(ge=1, le=4, multiple_of=0.5)] = 1.0
+    """The encoder sees images enlarged this many times, in halves: 2 makes 448 px of 224, maps twice as fine, and four
+    times the work."""
     blueprint: dict[str, Any] | None = None
     """How a trained model's encoder is built without the hub or folder that it came from; `train` writes it into
     `model.json`, nobody else needs it."""

@@ -83,6 +83,9 @@ def test_other_weights_and_normalisation_have_another_shelf(tmp_path: Path) -> N
     other = Pooling()
     other.mean += 0.5
     assert weights_fingerprint(other) != weights_fingerprint(one) == weights_fingerprint(Pooling())
+    larger = Pooling()
+    larger.input_scale = 2.0
+    assert weights_fingerprint(larger) != weights_fingerprint(one)
 
 
 @pytest.mark.parametrize("harm", ["cut", "header", "flipped", "foreign"])

@@ -109,6 +109,26 @@ def test_onnx_gives_the_same_masks_and_maps_at_any_size(run: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("encoder", "scale"), [("tf_efficientnet_lite0", 1.5), ("resnet18", 2.0)])
+def test_a_model_that_enlarges_is_read_and_exported_as_it_is(encoder: str, scale: float, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    settings = DEFAULT.model_copy(update={"encoder": encoder, "input_scale": scale})
+    torch.manual_seed(0)
+    network = random_statistics(PrototypeNetwork(settings, 3))
+    save_model(tmp_path / "run", network, card_of(settings, TissueSet.of("tumour", "stroma", "normal")))
+    read = Segmenter.load(tmp_path / "run", "cpu").network
+    exported = Segmenter.load(export_model(tmp_path / "run", tmp_path, "onnx"), "cpu").network
+    for height, width in ((32, 32), (96, 160)):
+        images = torch.rand(2, 3, height, width)
+        with torch.no_grad():
+            expected = network.class_maps(images)
+            assert expected.maps[-1].shape[-1] == scale * width / (16 if encoder.startswith("tf") else 32)
+            assert_alike(read.class_maps(images), expected)
+            assert_alike(exported.class_maps(images), expected, 1e-3)
+
+
+@pytest.mark.slow
 def test_torch_export_writes_a_program_for_others(run: Path, tmp_path: Path) -> None:
     path = export_model(run, tmp_path, "torch-export")
     images = torch.rand(1, 3, 96, 32)

@@ -136,3 +136,20 @@ def test_mistakes_about_encoders_and_weights(tmp_path: Path) -> None:
     save_file({"conv_stem.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="does not fit"):
         build_encoder("tf_efficientnet_lite0", str(tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "mit_b0"])
+@pytest.mark.parametrize("scale", [1.5, 2.0])
+def test_enlarging_is_looking_at_an_enlarged_image(name: str, scale: float) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(name, None, input_scale=scale).eval()
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        found = encoder(image)
+        encoder.input_scale = 1.0
+        large = torch.nn.functional.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
+        by_hand = encoder(large)
+    for one, other in zip(found, by_hand, strict=True):
+        assert one.shape[-2:] == other.shape[-2:]
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    assert found[-1].shape[-1] >= 96 * scale / 32

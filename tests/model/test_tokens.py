@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from fakes import card_of
 from histoproto.config import ModelSettings
-from histoproto.errors import SettingError, WeightsError
+from histoproto.errors import WeightsError
 from histoproto.model import origin
 from histoproto.model.encoders import build_encoder
 from histoproto.model.network import PrototypeNetwork
@@ -57,8 +57,6 @@ def test_enlarging_and_sides_that_are_no_whole_tokens(folder: Path) -> None:
         odd = build_encoder(f"local-dir:{folder}").eval()(torch.rand(1, 3, 50, 38))
     assert [tuple(m.shape[-2:]) for m in odd] == [(6, 4), (3, 2), (3, 2)]
     assert [whole_tokens(n, 16) for n in (1, 23, 24, 50)] == [16, 16, 32, 48]
-    with pytest.raises(SettingError, match="vision transformers"):
-        build_encoder("resnet18", None, input_scale=2)
 
 
 def test_a_bare_file_needs_the_arguments(folder: Path) -> None:

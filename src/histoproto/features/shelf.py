@@ -62,11 +62,14 @@ def read_description(path: Path) -> Description:
 
 
 def weights_fingerprint(encoder: Encoder) -> str:
-    """A hash of all that turns an image into features, as far as it is numbers: weights, statistics, normalisation."""
+    """A hash of all that turns an image into features, as far as it is numbers: weights, statistics, normalisation,
+    enlargement."""
     found = hashlib.sha256()
     if encoder.blueprint is not None and encoder.blueprint.maps == "tokens":
         # Depths and enlargement are no weights.
         found.update(encoder.blueprint.model_dump_json(exclude={"licence"}).encode())
+    elif encoder.input_scale != 1:
+        found.update(f"enlarged {encoder.input_scale:g}".encode())
     values = {"mean": encoder.mean, "std": encoder.std, **encoder.state_dict()}
     for name, value in sorted(values.items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

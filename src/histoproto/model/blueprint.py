@@ -26,7 +26,7 @@ class Blueprint(BaseModel):
     """Feature maps are those of the last three stages, or tokens of three depths (`TokenEncoder`)."""
     depths: tuple[int, int, int] | None = None
     """Of `tokens`: the blocks, counted from 0, after which they are taken."""
-    input_scale: int = 1
+    input_scale: float = 1.0
     """Images are enlarged this many times before the encoder sees them."""
     mean: Triple | None = None
     std: Triple | None = None

@@ -47,7 +47,7 @@ def encoder_of(settings: ModelSettings) -> Encoder:
 
 
 def build_encoder(
-    name: str, weights: str | None = "imagenet", arguments: Mapping[str, Any] | None = None, input_scale: int = 1
+    name: str, weights: str | None = "imagenet", arguments: Mapping[str, Any] | None = None, input_scale: float = 1.0
 ) -> Encoder:
     """An encoder by name.
 
@@ -59,7 +59,7 @@ def build_encoder(
             weights.
         arguments: of the architecture, as timm's `create_model` or transformers' `config.json` take them, where the
             name does not say.
-        input_scale: enlarge images this many times first; only vision transformers can.
+        input_scale: see `Encoder`.
 
     Raises:
         SettingError: there is no such encoder.
@@ -75,8 +75,9 @@ def build_encoder(
     elif ":" not in name:
         encoder = plugged(plain, given)
     if encoder is not None:
-        if input_scale != 1 or arguments:
-            raise SettingError(f"model.input_scale and model.encoder_arguments are not for the encoder {plain}")
+        if arguments:
+            raise SettingError(f"model.encoder_arguments are not for the encoder {plain}")
+        encoder.input_scale = input_scale
         return encoder
     plan = plan_encoder(name, weights, arguments or {}, input_scale)
     encoder = _build(plan.blueprint, plan.file, plan.fetch)
@@ -89,8 +90,6 @@ def build_encoder(
 
 
 def _build(blueprint: Blueprint, file: Path | None, fetch: bool = False) -> Encoder:
-    if blueprint.maps == "stages" and blueprint.input_scale != 1:
-        raise SettingError(f"model.input_scale is for vision transformers, and {blueprint.architecture} is none")
     state = read_state_dict(file) if file else None
     try:
         encoder: Encoder
@@ -106,7 +105,7 @@ def _build(blueprint: Blueprint, file: Path | None, fetch: bool = False) -> Enco
         raise (WeightsError(f"{file}: {error}") if file else error) from error
     if state is None and not fetch:
         encoder.licence = blueprint.licence or RANDOM_LICENCE
-    encoder.blueprint = blueprint
+    encoder.blueprint, encoder.input_scale = blueprint, blueprint.input_scale
     return encoder
 
 

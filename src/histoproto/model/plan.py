@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     may_be_copied: bool = False
 
 
-def plan_encoder(name: str, weights: str | None, arguments: Mapping[str, Any], input_scale: int) -> Plan:
+def plan_encoder(name: str, weights: str | None, arguments: Mapping[str, Any], input_scale: float) -> Plan:
     """See the top of this file.
 
     Args:

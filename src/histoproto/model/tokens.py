@@ -38,12 +38,16 @@ class TokenEncoder(Encoder):
     def tokens(self, x: Tensor) -> list[Tensor]:
         """B×width×(H/side)×(W/side) of each depth, of normalised images of whole tokens."""
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """See `Encoder.features`."""
-        height, width = (whole_tokens(length * self.input_scale, self.side) for length in x.shape[-2:])
+    def enlarge(self, x: Tensor) -> Tensor:
+        """See `Encoder.enlarge`; to whole tokens."""
+        height, width = (whole_tokens(round(length * self.input_scale), self.side) for length in x.shape[-2:])
         always = self.input_scale != 1 or 32 % self.side  # an exporter, which gives multiples of 32, cannot ask
         if always or any(length % self.side for length in x.shape[-2:]):
-            x = F.interpolate(x, (height, width), mode="bilinear", align_corners=False)
+            return F.interpolate(x, (height, width), mode="bilinear", align_corners=False)
+        return x
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """See `Encoder.features`."""
         shallow, middle, deep = self.tokens(x)
         return [F.interpolate(shallow, scale_factor=2.0, mode="bilinear", align_corners=False), middle, deep]
 
