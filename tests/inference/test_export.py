@@ -114,8 +114,12 @@ def test_a_model_that_enlarges_is_read_and_exported_as_it_is(encoder: str, scale
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     settings = DEFAULT.model_copy(update={"encoder": encoder, "input_scale": scale})
+    if encoder.startswith(
+        "tf"
+    ):  # its published weights: random ones magnify the rounding of coordinates a thousandfold
+        settings = settings.model_copy(update={"weights": "imagenet"})
     torch.manual_seed(0)
-    network = random_statistics(PrototypeNetwork(settings, 3))
+    network = PrototypeNetwork(settings, 3).eval()
     save_model(tmp_path / "run", network, card_of(settings, TissueSet.of("tumour", "stroma", "normal")))
     read = Segmenter.load(tmp_path / "run", "cpu").network
     exported = Segmenter.load(export_model(tmp_path / "run", tmp_path, "onnx"), "cpu").network
@@ -123,7 +127,7 @@ def test_a_model_that_enlarges_is_read_and_exported_as_it_is(encoder: str, scale
         images = torch.rand(2, 3, height, width)
         with torch.no_grad():
             expected = network.class_maps(images)
-            assert expected.maps[-1].shape[-1] == scale * width / (16 if encoder.startswith("tf") else 32)
+            assert expected.maps[-1].shape[-1] == scale * width / 16
             assert_alike(read.class_maps(images), expected)
             assert_alike(exported.class_maps(images), expected, 1e-3)
 
