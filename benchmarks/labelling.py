@@ -20,7 +20,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from histoproto.data.images import image_size
 from histoproto.data.layouts import DataFolder, Patch, open_data
@@ -33,62 +32,19 @@ from histoproto.features.place import VARIABLE
 from histoproto.features.stored import use_stored_features
 from histoproto.inference.segmenter import Segmenter
 from histoproto.model.saving import load_model
-from histoproto.studio import queue
 from histoproto.studio.learning import learn
 from histoproto.studio.project import Project, ProjectSettings, link
-from histoproto.studio.queue import Known, Suggestion
 from histoproto.studio.records import SlideRow
 from histoproto.studio.rounds import model_folder
 from histoproto.studio.session import Session
-from histoproto.studio.space import Clusters
 
-Chances = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
-COLOURS = ("#0072b2", "#888888", "#d55e00", "#009e73")
+COLOURS = ("#0072b2", "#888888")
 AT = (25, 50, 100, 200, 400)
 """Labels after which the model is scored."""
 ROUNDS = (25, 37, 50, 75, 100, 150, 200, 300, 400)
 """Labels after which a round is learnt; the studio does so after every ten, so that its queue knows more than here."""
 COLUMNS = ("data", "rule", "seed", "labels", "checks", "miou", "seconds")
-
-
-def anything(known: Known, clusters: Clusters, done: Mask, nearest: Chances) -> Suggestion:
-    """Any open tile."""
-    return pick(known, done, np.random.default_rng(int(done.sum())).random(len(done)))
-
-
-def blend_first(known: Known, clusters: Clusters, done: Mask, nearest: Chances) -> Suggestion:
-    """In turn: any, and the queue's typical one."""
-    return (anything if int(done.sum()) % 2 else TYPICAL)(known, clusters, done, nearest)
-
-
-def blend(known: Known, chances: Chances, closed: Mask, done: Mask, nearest: Chances) -> Suggestion:
-    """In turn: any, and the queue's choice by doubt and distance."""
-    if int(done.sum()) % 2:
-        return anything(known, known.space.clusters(known.checks, 0), done, nearest)
-    return DOUBTFUL(known, chances, closed, done, nearest)
-
-
-def margin(known: Known, chances: Chances, closed: Mask, done: Mask, nearest: Chances) -> Suggestion:
-    """Doubt alone."""
-    return pick(known, done, 1 - 2 * np.abs(chances - 0.5).min(axis=1))
-
-
-def pick(known: Known, done: Mask, score: NDArray[np.floating]) -> Suggestion:
-    """The open tile with the highest score."""
-    open_ = np.flatnonzero(~known.checks & ~done)
-    return Suggestion(int(open_[np.argmax(score[open_])]), "unsure", "")
-
-
-TYPICAL, DOUBTFUL = queue._typical, queue._doubtful
-RULES = {
-    "queue": (TYPICAL, DOUBTFUL),
-    "random": (TYPICAL, DOUBTFUL),
-    "blend": (blend_first, blend),
-    "margin": (TYPICAL, margin),
-}
-"""What the queue does first, and once there are a few labels of each tissue; of `random` nothing is asked."""
+ORDERS = "queue", "random"
 
 
 def main() -> None:
@@ -96,7 +52,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="NAME=DIR")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=["queue", "random"])
+    parser.add_argument("--rules", nargs="+", choices=ORDERS, default=list(ORDERS))
     parser.add_argument("--only", type=int, default=10**6)
     arguments = parser.parse_args()
     os.environ.setdefault(VARIABLE, str(arguments.out.resolve() / "cache"))
@@ -131,7 +87,6 @@ def curve(name: str, data: Path, rule: str, seed: int, out: Path) -> None:
     test = open_data(data)
     shuffled = np.random.default_rng(seed).permutation(list(truth)).tolist()
     given, rows = 0, []
-    queue._typical, queue._doubtful = RULES[rule]
     for stop in ROUNDS:
         started = time.monotonic()
         while given < min(stop, len(truth)):
@@ -220,9 +175,7 @@ def draw(table: Path, picture: Path) -> None:
     names = sorted({row["data"] for row in rows})
     figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.4), squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
-        for colour, rule in zip(
-            ("#0072b2", "#888888", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), RULES, strict=False
-        ):
+        for colour, rule in zip(COLOURS, ORDERS, strict=True):
             found: dict[int, list[float]] = {}
             for row in rows:
                 if (row["data"], row["rule"]) == (name, rule):

@@ -44,6 +44,43 @@ def test_a_slide_without_a_label_comes_first() -> None:
     assert found[0].reason == "slide 1 has no label yet"
 
 
+def test_every_other_tile_is_one_of_doubt_and_the_rest_follow_the_tissue() -> None:
+    known = known_of(labels=60)
+    chances = np.full((200, 2), 0.9, np.float32)
+    found = suggest(replace(known, chances=chances - 0.35), 20)
+    kinds = [one.kind for one in found]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"unsure": 8, "typical": 8, "check": 4}
+
+
+def test_labels_follow_the_tissue_and_the_slides() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], [600, 300, 100])
+    slides = rng.permutation(np.repeat([0, 1, 2], [700, 200, 100]))
+    known = replace(
+        known_of(),
+        space=Space(np.eye(3, 16)[group] + 0.05 * rng.normal(size=(1000, 16))),
+        slides=slides,
+        checks=np.zeros(1000, np.bool_),
+        poor=np.zeros(1000, np.bool_),
+        done=np.zeros(1000, np.bool_),
+        ticks=np.full((1000, 2), -1, np.int8),
+        slide_names=["large", "small", "smaller"],
+    )
+    tiles = [one.tile for one in suggest(known, 40)]
+    np.testing.assert_allclose(np.bincount(group[tiles], minlength=3) / 40, [0.6, 0.3, 0.1], atol=0.06)
+    np.testing.assert_allclose(np.bincount(slides[tiles], minlength=3) / 40, [0.7, 0.2, 0.1], atol=0.06)
+
+
+def test_of_two_tiles_in_doubt_the_typical_one_is_asked_for() -> None:
+    known = known_of(labels=60)
+    embeddings = known.space.unit.copy()
+    embeddings[171] = 0
+    embeddings[171, 15] = 1  # like nothing else
+    chances = np.full((200, 2), 0.95, np.float32)
+    chances[[151, 171], 0] = 0.55
+    assert suggest(replace(known, space=Space(embeddings), chances=chances), 1)[0].tile == 151
+
+
 def test_what_is_unlike_all_labels_is_asked_about_where_the_model_is_sure() -> None:
     known = known_of(labels=60)
     embeddings = known.space.unit.copy()

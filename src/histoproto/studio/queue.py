@@ -1,4 +1,11 @@
-"""Which tile to label next, and why: a pure function of what is known of the tiles."""
+"""Which tile to label next, and why: a pure function of what is known of the tiles.
+
+Labels must follow the tissue: thresholds are calibrated on them, so a tissue that is asked for less than its share is
+found too seldom, however well it is told apart. So tiles that stand for all are chosen by kernel herding (Chen, Welling
+& Smola, *Super-Samples from Kernel Herding*, UAI 2010): typical of all tiles, and unlike those labelled. Once the model
+knows a little, every other tile is one of doubt, weighted by how typical it is (Settles & Craven, *An Analysis of
+Active Learning Strategies for Sequence Labeling Tasks*, EMNLP 2008), for what is odd teaches little of the rest.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoproto.studio.records import Label
-from histoproto.studio.space import Clusters, Space
+from histoproto.studio.space import Space
 from histoproto.words import counted
 
 Kind = Literal["check", "typical", "slide", "unsure", "unlike", "alone", "second"]
@@ -20,6 +27,12 @@ CHECK_EVERY = 5
 """One of so many tiles comes from the random share, as long as it lasts."""
 TYPICAL_PER_TISSUE = 4
 """Labels per tissue, with and without it each, before the model's doubts are trusted."""
+SLIDES = 0.2
+"""Weight of following the share of each slide, beside that of following the embeddings."""
+IN_DOUBT = 0.3
+"""Doubt from which on it is worth a question."""
+GROUP = 0.125
+"""Likeness from which on tiles are said to be of one group: a cosine of 0.5."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +78,10 @@ class Known:
 def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
     """The next tiles, the best first; fewer than asked for where there are no more.
 
-    One in five is from the random share. Of the others, typical tiles of clusters come first, of slides with fewest
-    labels; once each tissue has a few labels for and against, tiles about which the model is in doubt and that are
-    unlike what is labelled. No tile of the random share is ever chosen for what it is.
+    One in five is from the random share. The others stand for the tissue as it is; once each tissue has a few labels
+    for and against, about half of them are tiles of doubt that are typical and unlike what is labelled. A slide whose
+    share of the tissue is worth a label, and that has none, comes first. No tile of the random share is ever chosen for
+    what it is.
 
     Args:
         known: see `Known`.
@@ -75,7 +89,8 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
         seed: of the random draws; with the same seed and knowledge the answer is the same.
     """
     done = known.done.copy()
-    nearest = known.space.nearest(done)
+    nearest, crowd = known.space.nearest(done), known.space.crowd(done & ~known.checks)
+    trusted = known.chances if _enough(known) else None
     found: list[Suggestion] = []
     asked = int(done.sum())
     for number in range(count):
@@ -86,16 +101,20 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
         if (aside | done).all():  # nothing else is left
             aside = known.checks
         if chosen is None and not (aside | done).all():
-            if known.chances is not None and _enough(known):
-                chosen = _doubtful(known, known.chances, aside | done, done, nearest)
+            closed, typical = aside | done, known.space.typical(aside, seed)
+            due = _due(known, aside, closed, done)
+            if trusted is not None and not due.any() and (asked + number) % 2 == 0:
+                chosen = _doubtful(known, trusted, typical, closed, nearest)
             else:
-                chosen = _typical(known, known.space.clusters(aside, seed), done, nearest)
+                chosen = _typical(known, typical, crowd, aside, done, due)
         chosen = chosen or _check(known, done, seed)
         if chosen is None:
             break
         found.append(chosen)
         done[chosen.tile] = True
         nearest = np.maximum(nearest, known.space.cosines(chosen.tile))
+        if not known.checks[chosen.tile]:
+            crowd = crowd + known.space.likeness(chosen.tile)
     return found
 
 
@@ -143,23 +162,18 @@ def _check(known: Known, done: NDArray[np.bool_], seed: int) -> Suggestion | Non
 def _doubtful(
     known: Known,
     chances: NDArray[np.float32],
+    typical: NDArray[np.float32],
     closed: NDArray[np.bool_],
-    done: NDArray[np.bool_],
     nearest: NDArray[np.float32],
 ) -> Suggestion:
-    """The tile about which the model is most in doubt and that is least like what was labelled."""
+    """The tile about which the model is most in doubt, most typical and least like what was labelled."""
     open_ = np.flatnonzero(~closed)
-    doubt = 1 - 2 * np.abs(chances[open_] - 0.5)
+    doubt = (1 - 2 * np.abs(chances[open_] - 0.5)).max(axis=1)
     far = 1 - nearest[open_]
-    novelty = far / max(float(far.max()), 1e-6)
-    unseen = _labels_of_slides(known, done)[known.slides[open_]] == 0
-    score = (0.25 + doubt.max(axis=1)) * (0.25 + novelty) + 2 * unseen
-    best = int(np.argmax(score))
-    tile = int(open_[best])
-    if unseen[best]:
-        return Suggestion(tile, "slide", f"{known.slide_names[known.slides[tile]]} has no label yet")
-    if doubt[best].max() < 0.3:
-        return Suggestion(tile, "unlike", "unlike anything labelled so far")
+    if doubt.max() < IN_DOUBT:
+        return Suggestion(int(open_[np.argmax(far)]), "unlike", "unlike anything labelled so far")
+    score = doubt * typical[open_] * (0.25 + far / max(float(far.max()), 1e-6))
+    tile = int(open_[np.argmax(np.where(doubt < IN_DOUBT, -1, score))])
     return Suggestion(tile, "unsure", _doubt_in_words(chances[tile], known.tissues))
 
 
@@ -178,26 +192,47 @@ def _enough(known: Known) -> bool:
     return bool(len(ticks) and np.minimum(ticks.sum(axis=0), (1 - ticks).sum(axis=0)).min() >= TYPICAL_PER_TISSUE)
 
 
-def _typical(known: Known, clusters: Clusters, done: NDArray[np.bool_], nearest: NDArray[np.float32]) -> Suggestion:
-    """The middle of the cluster that is largest and least like what was labelled, on the slide with fewest labels."""
-    cluster, distance = clusters.of_tile, clusters.distance
-    open_ = np.flatnonzero((cluster >= 0) & ~done)
-    order = open_[np.argsort(distance[open_], kind="stable")]
-    _, first = np.unique(cluster[order], return_index=True)
-    middles = order[first]  # one open tile of each cluster, the nearest to its middle
-    share = np.bincount(cluster[cluster >= 0], minlength=clusters.count) / np.count_nonzero(cluster >= 0)
-    labels = np.bincount(cluster[done & (cluster >= 0)], minlength=clusters.count)
-    on_slide = _labels_of_slides(known, done)[known.slides[middles]]
-    score = (1.001 - nearest[middles]) * np.sqrt(share[cluster[middles]]) / (1 + on_slide / (1 + on_slide.min()))
-    tile = int(middles[np.argmax(score)])
-    of_tissue = f"({share[cluster[tile]]:.0%} of the tissue)"
-    if own := int(labels[cluster[tile]]):
+def _due(
+    known: Known, aside: NDArray[np.bool_], closed: NDArray[np.bool_], done: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The open tiles of slides that have no label although their share of the tissue is one or more."""
+    labels = _on_slides(known, done & ~known.checks)
+    due = (labels == 0) & (_share_of_slides(known, aside) * (1 + labels.sum()) >= 1)
+    return np.asarray(~closed & due[known.slides])
+
+
+def _typical(
+    known: Known,
+    typical: NDArray[np.float32],
+    crowd: NDArray[np.float32],
+    aside: NDArray[np.bool_],
+    done: NDArray[np.bool_],
+    due: NDArray[np.bool_],
+) -> Suggestion:
+    """The tile that stands for most of the tissue that lacks labels, on the slide that lacks them."""
+    labelled = done & ~known.checks
+    count = 1 + np.count_nonzero(labelled)
+    lacking = typical - crowd / count
+    lacking_slides = _share_of_slides(known, aside) - _on_slides(known, labelled) / count
+    open_ = np.flatnonzero(due if due.any() else ~(aside | done))
+    tile = int(open_[np.argmax(lacking[open_] + SLIDES * lacking_slides[known.slides[open_]])])
+    if due.any():
+        return Suggestion(tile, "slide", f"{known.slide_names[known.slides[tile]]} has no label yet")
+    group = known.space.likeness(tile) >= GROUP
+    share, own = float(group[~aside].mean()), int((group & labelled).sum())
+    of_tissue = f"({share:.0%} of the tissue)" if share >= 0.005 else "(less than 1% of the tissue)"
+    if own:
         return Suggestion(tile, "typical", f"of a group with {counted(own, 'label')} {of_tissue}")
     return Suggestion(tile, "typical", f"typical of a group nobody has labelled {of_tissue}")
 
 
-def _labels_of_slides(known: Known, done: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.bincount(known.slides[done & ~known.checks], minlength=len(known.slide_names))
+def _on_slides(known: Known, some: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.bincount(known.slides[some], minlength=len(known.slide_names))
+
+
+def _share_of_slides(known: Known, aside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    count = _on_slides(known, ~aside)
+    return np.asarray(count / max(1, int(count.sum())))
 
 
 def like(known: Known, tile: int, count: int = 24) -> list[int]:

@@ -1,29 +1,17 @@
-"""How tiles lie to each other: cosines of their embeddings, clusters, and what is kept of both from one question to the
-next."""
+"""How tiles lie to each other: cosines of their embeddings, for how many others a tile stands, and what is kept of both
+from one question to the next."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
-CLUSTERS = 24
+SHARPNESS = 3
+"""Power of the cosine in the likeness of two tiles."""
 SAMPLE = 1000
-"""Tiles that clusters are made of, drawn at random; all others go to the nearest."""
+"""Tiles that all others are compared with to see how typical they are, drawn at random."""
 AT_ONCE = 256
 """Tiles that are compared with all others at once."""
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """Of N tiles: the cluster of each (−1 for those that were left out), the distance to its middle, and how many."""
-
-    of_tile: NDArray[np.intp]
-    distance: NDArray[np.float64]
-    count: int
 
 
 class Space:
@@ -35,10 +23,12 @@ class Space:
 
     def __init__(self, embeddings: NDArray[np.floating]):
         found = np.asarray(embeddings, np.float32)
-        self.unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
-        self._clusters: dict[tuple[bytes, int], Clusters] = {}
+        self.unit = _unit(found)
+        self._centred = _unit(self.unit - self.unit.mean(axis=0)) if len(found) else self.unit
         self._covered = np.zeros(len(found), np.bool_)
         self._nearest = np.zeros(len(found), np.float32)
+        self._crowd = np.zeros(len(found), np.bool_), np.zeros(len(found), np.float32)
+        self._typical: dict[tuple[bytes, int], NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -58,23 +48,36 @@ class Space:
         self._covered, self._nearest = done.copy(), nearest
         return nearest
 
-    def clusters(self, without: NDArray[np.bool_], seed: int) -> Clusters:
-        """Clusters by k-means of the tiles but those left out, N; the same for the same question."""
-        key = np.packbits(without).tobytes(), seed
-        if key not in self._clusters:
-            self._clusters = {key: self._cluster(without, seed)}
-        return self._clusters[key]
+    def likeness(self, tile: int) -> NDArray[np.float32]:
+        """N in [0, 1]: of each tile with one: the cosine, about the mean of all tiles, cut at 0 and sharpened."""
+        return np.asarray(np.clip(self._centred @ self._centred[tile], 0, 1) ** SHARPNESS)
 
-    def _cluster(self, without: NDArray[np.bool_], seed: int) -> Clusters:
-        members = np.flatnonzero(~without)
-        drawn = np.random.default_rng(seed).permutation(members)[:SAMPLE]
-        points = self.unit[np.sort(drawn)].astype(np.float64)
-        count = min(CLUSTERS, len(np.unique(points.sum(axis=1).round(6))))  # equal tiles are one point
-        with warnings.catch_warnings(action="ignore"):  # an empty cluster does no harm
-            centres, _ = kmeans2(points, count, minit="++", seed=seed, iter=10)
-        own = self.unit[members]
-        apart = (centres**2).sum(axis=1) - 2 * (own @ centres.T.astype(np.float32))  # + |own|², the same for all
-        of_tile, distance = np.full(len(self), -1, np.intp), np.full(len(self), np.inf)
-        of_tile[members] = apart.argmin(axis=1)
-        distance[members] = np.linalg.norm(own - centres[of_tile[members]], axis=1)
-        return Clusters(of_tile, distance, count)
+    def crowd(self, done: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """N: the sum of the likenesses of each tile with those that are done."""
+        counted, crowd = self._crowd
+        if (counted & ~done).any():
+            counted, crowd = np.zeros_like(counted), np.zeros_like(crowd)
+        crowd = crowd + self._sum(done & ~counted)
+        self._crowd = done.copy(), crowd
+        return crowd
+
+    def typical(self, without: NDArray[np.bool_], seed: int) -> NDArray[np.float32]:
+        """N: the mean likeness of each tile with all but those left out, N; the same for the same question."""
+        key = np.packbits(without).tobytes(), seed
+        kept = self._typical
+        if key not in kept:
+            some = np.zeros(len(self), np.bool_)
+            some[np.random.default_rng(seed).permutation(np.flatnonzero(~without))[:SAMPLE]] = True
+            kept = self._typical = {key: np.asarray(self._sum(some) / max(1, int(some.sum())), np.float32)}
+        return kept[key]
+
+    def _sum(self, some: NDArray[np.bool_]) -> NDArray[np.float32]:
+        total, vectors = np.zeros(len(self), np.float32), self._centred[some]
+        for start in range(0, len(vectors), AT_ONCE):
+            cosines = self._centred @ vectors[start : start + AT_ONCE].T
+            total += (np.clip(cosines, 0, 1) ** SHARPNESS).sum(axis=1)
+        return total
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6), np.float32)
