@@ -20,6 +20,7 @@ from histoproto.errors import SettingError, shown
 Logger = Literal["tensorboard", "wandb", "mlflow"]
 Architecture = Literal["prototypes", "prototypes+decoder", "linear", "segmentation"]
 Tuning = Literal["full", "frozen", "head-first"]
+Enlargement = Annotated[float, Field(ge=1, le=4, multiple_of=0.5)]
 
 
 class _Group(BaseModel):
@@ -59,7 +60,7 @@ class ModelSettings(_Group):
     `hf-hub:OWNER/NAME`, `local-dir:PATH`."""
     encoder_arguments: dict[str, Any] = {}
     """Of its architecture, where the name does not say, as timm's `create_model` takes them."""
-    input_scale: Annotated[float, Field(ge=1, le=4, multiple_of=0.5)] = 1.0
+    input_scale: Enlargement = 1.0
     """The encoder sees images enlarged this many times, in halves: 2 makes 448 px of 224, maps twice as fine, and four
     times the work."""
     blueprint: dict[str, Any] | None = None

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from histoproto.config import Enlargement
+
 Triple = tuple[float, float, float]
 MOST_LAYERS, LARGEST_SIDE = 1000, 1_000_000
 _LAYERS = re.compile("depth|layers|blocks|stages")
@@ -26,7 +28,7 @@ class Blueprint(BaseModel):
     """Feature maps are those of the last three stages, or tokens of three depths (`TokenEncoder`)."""
     depths: tuple[int, int, int] | None = None
     """Of `tokens`: the blocks, counted from 0, after which they are taken."""
-    input_scale: float = 1.0
+    input_scale: Enlargement = 1.0
     """Images are enlarged this many times before the encoder sees them."""
     mean: Triple | None = None
     std: Triple | None = None

@@ -195,9 +195,9 @@ def _enough(known: Known) -> bool:
 def _due(
     known: Known, aside: NDArray[np.bool_], closed: NDArray[np.bool_], done: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """The open tiles of slides that have no label although their share of the tissue is one or more."""
+    """The open tiles of slides that have no label though others have, and their share of the tissue is one or more."""
     labels = _on_slides(known, done & ~known.checks)
-    due = (labels == 0) & (_share_of_slides(known, aside) * (1 + labels.sum()) >= 1)
+    due = labels.any() & (labels == 0) & (_share_of_slides(known, aside) * (1 + labels.sum()) >= 1)
     return np.asarray(~closed & due[known.slides])
 
 
