@@ -1,7 +1,7 @@
 """Which tile to label next, and why: a pure function of what is known of the tiles.
 
-Labels must follow the tissue: thresholds are calibrated on them, so a tissue that is asked for less than its share is
-found too seldom, however well it is told apart. So tiles that stand for all are chosen by kernel herding (Chen, Welling
+Labels should follow the tissue: thresholds are calibrated on them, so a tissue that is asked for less than its share is
+likely to be found too seldom. So tiles that stand for all are chosen by kernel herding (Chen, Welling
 & Smola, *Super-Samples from Kernel Herding*, UAI 2010): typical of all tiles, and unlike those labelled. Once the model
 knows a little, every other tile is one of doubt, weighted by how typical it is (Settles & Craven, *An Analysis of
 Active Learning Strategies for Sequence Labeling Tasks*, EMNLP 2008), for what is odd teaches little of the rest.
