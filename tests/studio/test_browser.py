@@ -235,6 +235,7 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         everywhere.locator("text=Start").click()
         for section in (full, everywhere):
             section.locator("[role=status]", has_text="finished").wait_for(timeout=240_000)
+        assert full.locator(".training .lines svg").count() >= 1
         assert len(list((tmp_path / "project" / "models").glob("*/model.json"))) == 1
         assert len(list((tmp_path / "project" / "maps").glob("*/phantom/tissue.geojson"))) == 1
         with page.expect_download() as download:
@@ -258,6 +259,8 @@ def test_the_whole_loop(browser: Any, slide: tuple[Path, np.ndarray], tmp_path: 
         page.wait_for_selector(".guess")
         assert page.inner_text(".counts h2").startswith(f"{labels} labels")
         assert said(project) == labels
+        page.click("nav >> text=Model & results")
+        page.locator(".training .lines svg").first.wait_for()  # the curve of a training that another server began
         second = Studio(tmp_path / "project")
         assert second.process.wait(60) == 2
         assert "at work in" in second.log.read_text()

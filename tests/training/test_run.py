@@ -46,6 +46,7 @@ def test_run_folder_is_complete_and_loads(data: Path, whole: Path) -> None:
     header, *rows = (run / "history.csv").read_text().splitlines()
     for column in ("classification", "diversity", "similarity", "total", "learning_rate", "val_map"):
         assert column in header.split(",")
+    assert "progress.json" not in names  # it is for whoever looks while it trains
     assert len(rows) == 28 + 4  # 7 steps in each of 4 epochs, and a validation after each
     record = json.loads((run / "record.json").read_text())
     assert record["seed"] == 0
@@ -59,6 +60,8 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, whole: Path, tmp_pa
     """Killed before the first checkpoint, between two, at the end of an epoch, in the last, and after all steps."""
     train_until_killed(data, tmp_path / "cut", stop, TINY)
     assert not (tmp_path / "cut" / "model.json").exists()
+    told = tmp_path / "cut" / "progress.json"  # of one that was killed while it trained
+    assert [json.loads(path.read_text())["steps"] for path in (told,) if path.exists()] == [28] * bool(stop)
     resumed = train(data, tmp_path / "cut", resume=True)
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
     assert expected.keys() == found.keys()

@@ -20,6 +20,7 @@ from histoproto.documents.shapes import read_json_as
 from histoproto.errors import DataError, HistoProtoError, SettingError
 from histoproto.files import replace_atomically
 from histoproto.studio.commands import segment_arguments, train_arguments, typed
+from histoproto.studio.following import Stage, follow
 from histoproto.studio.project import Project
 
 REPORT_FILE = "report.html"
@@ -112,13 +113,18 @@ class Jobs:
             child.poll()
         return {kind: _told(*job) for kind in ("train", "segment") if (job := self._last(kind))}
 
+    def training(self) -> list[Stage]:
+        """How far the last full training has come, stage by stage; none: there is no such training."""
+        job = self._last("train")
+        return follow(_run(job[1])) if job else []
+
     def report(self) -> Path:
         """Of the last full training: a page with scores, curves and examples.
 
         Raises:
             DataError: there is none.
         """
-        if (job := self._last("train")) and (path := _report(job[1])).is_file():
+        if (job := self._last("train")) and (path := _run(job[1]) / REPORT_FILE).is_file():
             return path
         raise DataError("there is no report; a full training writes one when it ends")
 
@@ -129,8 +135,8 @@ class Jobs:
         return None
 
 
-def _report(job: Job) -> Path:
-    return Path(job.arguments[job.arguments.index("--out") + 1]) / REPORT_FILE
+def _run(job: Job) -> Path:
+    return Path(job.arguments[job.arguments.index("--out") + 1])
 
 
 def _told(file: Path, job: Job) -> dict[str, Any]:
@@ -146,5 +152,5 @@ def _told(file: Path, job: Job) -> dict[str, Any]:
         "code": code,
         "words": "\n".join(words.splitlines()[-6:]),
         "command": typed(job.arguments),
-        "report": "--out" in job.arguments and _report(job).is_file(),
+        "report": "--out" in job.arguments and (_run(job) / REPORT_FILE).is_file(),
     }

@@ -6,6 +6,7 @@ import io
 import secrets
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         _get("/api/methods", methods),
         _post("/api/job", start_job),
         _post("/api/job/stop", lambda request, body: session.worked().stop(str(body.get("kind")))),
+        _get("/api/training", lambda request: [asdict(stage) for stage in session.worked().training()]),
         _get(
             "/api/at",
             lambda request: session.at(request.query_params.get("slide", ""), _real(request, "x"), _real(request, "y")),

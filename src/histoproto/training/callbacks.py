@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -137,6 +139,40 @@ class History(lightning.Callback):
         """The inverse of `state_dict`."""
         self.rows = state_dict["rows"]
         self._window = defaultdict(list, state_dict["window"])
+
+
+class Pace(lightning.Callback):
+    """Writes `progress.json` at most once a second while it trains: `step` of `steps`, and `left`, the seconds that the
+    rest will take at the pace since this process began (null before the first step). At the end it is removed.
+    """
+
+    def __init__(self, path: Path, every: float = 1.0):
+        self.path, self.every = path, every
+        self._began, self._first, self._told = 0.0, 0, 0.0
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        """The first step, or the one to go on from."""
+        self._began, self._first = time.monotonic(), trainer.global_step
+        self._tell(trainer, module)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After each step, unless this was told just now."""
+        if time.monotonic() - self._told >= self.every:
+            self._tell(trainer, module)
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        """It is done; one that was stopped leaves the file."""
+        if trainer.is_global_zero:
+            self.path.unlink(missing_ok=True)
+
+    def _tell(self, trainer: Any, module: Any) -> None:
+        self._told = time.monotonic()
+        step, steps = trainer.global_step, module.total_steps
+        pace = (self._told - self._began) / (step - self._first) if step > self._first else None
+        content = {"step": step, "steps": steps, "left": None if pace is None else round((steps - step) * pace, 1)}
+        if trainer.is_global_zero:
+            with replace_atomically(self.path) as temporary:
+                temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 class ProgressBar(lightning.pytorch.callbacks.ProgressBar):

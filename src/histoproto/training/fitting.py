@@ -19,10 +19,10 @@ from histoproto.data.dataset import ResumableLoader, StepSampler
 from histoproto.errors import SettingError
 from histoproto.methods.base import Method
 from histoproto.training.begun import CHECKPOINTS, Begun
-from histoproto.training.callbacks import Checkpoints, History, ProgressBar, WeightAveraging
+from histoproto.training.callbacks import Checkpoints, History, Pace, ProgressBar, WeightAveraging
 from histoproto.training.checkpoint import find_checkpoint
 from histoproto.training.epochs import count_epochs
-from histoproto.training.folder import HISTORY_FILE, begin
+from histoproto.training.folder import HISTORY_FILE, PROGRESS_FILE, begin
 from histoproto.training.frozen import freeze
 from histoproto.training.loggers import make_logger
 from histoproto.training.mask_validation import MaskValidation
@@ -91,6 +91,7 @@ def fit(
             callbacks=[
                 *callbacks,
                 History(out / HISTORY_FILE, interval, plan.steps_per_epoch),
+                Pace(out / PROGRESS_FILE),
                 ProgressBar(),
                 checkpoints,
             ],

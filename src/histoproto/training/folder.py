@@ -17,9 +17,9 @@ from histoproto.methods.registry import resolve
 from histoproto.model.saving import CARD_FILE, FAMILIAR_FILE, WEIGHTS_FILE
 from histoproto.training.begun import CHECKPOINTS, Begun
 
-CONFIG_FILE, RECORD_FILE, HISTORY_FILE = "config.yaml", "record.json", "history.csv"
+CONFIG_FILE, RECORD_FILE, HISTORY_FILE, PROGRESS_FILE = "config.yaml", "record.json", "history.csv", "progress.json"
 WRITTEN = (
-    *(WEIGHTS_FILE, CARD_FILE, FAMILIAR_FILE, HISTORY_FILE, RECORD_FILE, "metrics.json", "report.html"),
+    *(WEIGHTS_FILE, CARD_FILE, FAMILIAR_FILE, HISTORY_FILE, PROGRESS_FILE, RECORD_FILE, "metrics.json", "report.html"),
     *(CHECKPOINTS, "tensorboard", "pseudo-masks"),
 )
 """What a run comes to hold beside its settings."""

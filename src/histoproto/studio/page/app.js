@@ -10,6 +10,7 @@ import { Model } from './model.js';
 import { Contradictions } from './contradictions.js';
 import { Prototypes } from './prototypes.js';
 import { Keys } from './keys.js';
+import { about } from './time.js';
 
 const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['contradictions', 'Contradictions'], ['prototypes', 'Prototypes'], ['model', 'Model & results']];
 const POLL = 1500;
@@ -104,8 +105,7 @@ function App() {
 function left(looking, begun) { // how long it will take, once that can be told
   const seconds = (performance.now() - begun.at) / 1000;
   const rest = (looking.of - looking.done) * seconds / (looking.done - begun.done);
-  if (seconds < 5 || !Number.isFinite(rest)) return '';
-  return rest < 90 ? `, about ${Math.ceil(rest)} s` : `, about ${Math.ceil(rest / 60)} min`;
+  return seconds < 5 ? '' : about(rest);
 }
 
 function Progress({ state, attempt }) {

@@ -6,6 +6,7 @@ import { Command } from './copy.js';
 import { Advice } from './counts.js';
 import { People } from './people.js';
 import { Results } from './results.js';
+import { Training } from './training.js';
 
 function Curve({ scores }) {
   const known = scores.filter((one) => one.average_precision !== null);
@@ -48,7 +49,8 @@ export function Model({ state, attempt, seek }) {
       <p class="row">${running ? html`<button onClick=${() => attempt(() => post('/api/job/stop', { kind }))}>Stop</button>`
         : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
       ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : `ended with exit code ${now.code}`}</span>`}</p>
-      ${now && html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`}
+      ${now && kind === 'train' && html`<${Training} state=${state} />`}
+      ${now && now.words && html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`}
       ${now && now.report && html`<p class="row"><a class="button" href="/api/download/report.html" download>its report: scores, curves, examples</a></p>`}
       ${ready && html`<${Command} text=${commands[kind]} what=${title} />`}</section>`;
   };
