@@ -83,8 +83,8 @@ def test_a_network_that_cannot_be_folded_stays_as_it_is() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    card: ModelCard = card_of(DEFAULT, TissueSet.of("tumour", "stroma", "normal"))
-    save_model(folder, random_statistics(PrototypeNetwork(DEFAULT, 3)), card)
+    card: ModelCard = card_of(DEFAULT, TissueSet.of("tumour", "stroma", "normal", "fat"))
+    save_model(folder, random_statistics(PrototypeNetwork(DEFAULT, 4)), card.model_copy(update={"remainder": (3,)}))
     return folder
 
 
@@ -153,6 +153,7 @@ def test_mistakes(run: Path, tmp_path: Path) -> None:
 
 
 def test_half_precision_changes_little_and_gives_32_bits() -> None:
+    torch.manual_seed(0)
     network = PrototypeNetwork(ModelSettings(prototypes=3), 3).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():

@@ -9,7 +9,7 @@ import pytest
 
 from histoproto.errors import DataError
 from histoproto.inference.segmenter import Segmenter
-from histoproto.model.saving import load_model
+from histoproto.model.saving import load_card, load_model
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio import learning
@@ -42,7 +42,9 @@ def test_a_tissue_that_is_nowhere_or_everywhere_does_not_stop_the_others(
     monkeypatch.setattr(learning, "STEPS", 3)
     say(project, *[["tumour", "stroma"], ["stroma"]] * 6)
     assert learning.learn(project) == 1
-    assert read_scores(project)[0].untaught == ("stroma", "necrosis")
+    score = read_scores(project)[0]
+    assert (score.untaught, score.everywhere) == (("necrosis",), ("stroma",))
+    assert load_card(model_folder(project, 1)).remainder == (1,)
     chances = np.stack(list(read_guesses(project, 1).values()))
     assert np.isfinite(chances).all()
 

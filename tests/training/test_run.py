@@ -165,3 +165,26 @@ def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path) -> None
     again = forks.run(forks.histoproto, *command[3:], *options)
     assert again.returncode == 2
     assert "already holds a run" in again.stderr
+
+
+@pytest.mark.parametrize("method", ["lpd", "cam", "lpd+decoder"])
+def test_a_tissue_in_every_patch_is_what_remains_and_that_is_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    folder = tmp_path / "data"
+    (folder / "train").mkdir(parents=True)
+    shutil.copy(data / "classes.yaml", folder)
+    for path in (data / "train").iterdir():
+        if "[10]" not in path.name:  # all that is left shows green
+            shutil.copy(path, folder / "train")
+    run = train(folder, tmp_path / "run", load_settings(overrides=[*TINY, "training.epochs=1", f"method={method}"]))
+    note = "green is in every training patch, so labels do not say where: it is mapped wherever no other tissue is seen"
+    assert note in capsys.readouterr().err
+    assert json.loads((run / "record.json").read_text())["notes"] == [note]
+    network, card = load_model(run)
+    assert card.remainder == (1,)
+    assert card.thresholds[1] <= 0.5
+    found = network.class_maps(torch.rand(2, 3, 32, 32))
+    assert (found.logits[:, 1].sigmoid() > card.thresholds[1]).all()
+    if method != "lpd+decoder":
+        assert all((scale[:, 1] == 0).all() for scale in found.maps)

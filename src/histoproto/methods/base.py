@@ -13,6 +13,7 @@ from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import PatchDataset, Sample
 from histoproto.losses.classification import balancing_weights, classification_loss
 from histoproto.model.network import EncodedNetwork, build_network
+from histoproto.model.remainder import remainder_of
 from histoproto.model.teachers import Teacher
 
 
@@ -50,6 +51,8 @@ class Method(nn.Module):
         super().__init__()
         self.settings = settings
         self.network = build_network(settings.model, len(frequency))
+        if self.architecture != "segmentation":  # else pixels say where it is
+            self.network.remainder = remainder_of(frequency)
         balance = balancing_weights(frequency) if settings.loss.balance else torch.ones(2, len(frequency))
         self.register_buffer("balance", balance, persistent=False)
         self.cached_teacher: Teacher | None = None

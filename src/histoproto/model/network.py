@@ -14,6 +14,7 @@ from histoproto.model.encoder import Encoder
 from histoproto.model.encoders import encoder_of
 from histoproto.model.neck import Neck
 from histoproto.model.prototypes import Merge, PrototypeBank, cosine_maps, merge_prototypes, pool_maps
+from histoproto.model.remainder import certain, level
 
 
 class ClassMaps(NamedTuple):
@@ -41,10 +42,13 @@ class EncodedNetwork(Network):
     Attributes:
         encoder: the feature maps that everything else is made of.
         neck: what stands between them and the head; with `settings.neck` a `Neck`, else nothing.
+        remainder: tissues that were in every training patch (see `model.remainder`); none where maps are learnt from
+            pixels.
     """
 
     encoder: Encoder
     neck: nn.Module
+    remainder: tuple[int, ...] = ()
 
     def __init__(self, settings: ModelSettings):
         super().__init__()
@@ -123,8 +127,8 @@ class PrototypeNetwork(EncodedNetwork):
         """All that the losses need, of `features`; merged and pooled as the settings say for training."""
         cosines = tuple(cosine_maps(f, p) for f, p in zip(features, self.bank.project(), strict=True))
         maps = tuple(scale * c for scale, c in zip(self.bank.scales(), cosines, strict=True))
-        merged = tuple(merge_prototypes(a, self.settings.merge, self.bank.active) for a in maps)
-        logits = tuple(pool_maps(m, self.settings.pooling) for m in merged)
+        merged = tuple(self._merged(a, self.settings.merge) for a in maps)
+        logits = tuple(certain(pool_maps(m, self.settings.pooling), self.remainder) for m in merged)
         return Activations(cosines, maps, merged, logits, tuple(features))
 
     def head(self, features: Sequence[Tensor]) -> ClassMaps:
@@ -135,7 +139,10 @@ class PrototypeNetwork(EncodedNetwork):
         """
         out = self.activations(features)
         merge: Merge = "logsumexp" if self.settings.merge == "logsumexp" else "softmax"
-        return ClassMaps(tuple(merge_prototypes(a, merge, self.bank.active) for a in out.maps), out.logits[-1])
+        return ClassMaps(tuple(self._merged(a, merge) for a in out.maps), out.logits[-1])
+
+    def _merged(self, maps: Tensor, merge: Merge) -> Tensor:
+        return level(merge_prototypes(maps, merge, self.bank.active), self.remainder)
 
     @torch.no_grad()
     def prototype_maps(self, x: Tensor) -> Tensor:
@@ -160,8 +167,8 @@ class LinearNetwork(EncodedNetwork):
 
     def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Class activation maps of scale 4 and their pooled logits, alike in training and inference."""
-        maps = self.classifier(features[-1])
-        return ClassMaps((maps,), pool_maps(maps, self.settings.pooling))
+        maps = level(self.classifier(features[-1]), self.remainder)
+        return ClassMaps((maps,), certain(pool_maps(maps, self.settings.pooling), self.remainder))
 
 
 class Decoder(nn.Module):
@@ -224,9 +231,9 @@ class DecodedPrototypeNetwork(PrototypeNetwork):
     def head(self, features: Sequence[Tensor]) -> ClassMaps:
         """Pixel logits of the decoder, B×C×H_2×W_2, and the mean of its image logits and the prototypes'."""
         decoded: ClassMaps = self.decoder(features)
-        merged = merge_prototypes(self.last_maps(features), self.settings.merge, self.bank.active)
-        logits = pool_maps(merged, self.settings.pooling)
-        return ClassMaps(decoded.maps, (decoded.logits + logits) / 2)
+        merged = self._merged(self.last_maps(features), self.settings.merge)
+        logits = (decoded.logits + pool_maps(merged, self.settings.pooling)) / 2
+        return ClassMaps(decoded.maps, certain(logits, self.remainder))
 
 
 def log_odds(logits: Tensor) -> Tensor:

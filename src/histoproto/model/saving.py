@@ -19,7 +19,7 @@ from histoproto.files import replace_atomically
 from histoproto.model.blueprint import Blueprint
 from histoproto.model.encoder import Encoder
 from histoproto.model.fit import ENCODER_PREFIX, refuse_misfit
-from histoproto.model.network import Network, PrototypeNetwork, build_network
+from histoproto.model.network import EncodedNetwork, Network, PrototypeNetwork, build_network
 from histoproto.model.origin import WeightsReference
 from histoproto.model.weights import OFFLINE_ENCODER, read_state_dict, require_finite
 from histoproto.tissue import TissueSet
@@ -94,6 +94,8 @@ class ModelCard(BaseModel):
     """The encoder's weights, where they were not tuned and the folder does not hold them."""
     left_out: tuple[tuple[int, int], ...] = ()
     """Prototypes that take no part, as tissue and number: somebody switched them off after training."""
+    remainder: tuple[int, ...] = ()
+    """Tissues that were in every training patch: what remains where no other one is seen."""
     training_data: dict[str, Any]
     """Layout, number of patches and fingerprint of the training data."""
 
@@ -101,6 +103,8 @@ class ModelCard(BaseModel):
     def _one_threshold_each(self) -> ModelCard:
         if len(self.thresholds) != len(self.tissues):
             raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.tissues)} tissues")
+        if any(not 0 <= tissue < len(self.tissues) for tissue in self.remainder):
+            raise ValueError(f"remainder names tissue {max(self.remainder)} of {len(self.tissues)}")
         return self
 
     @property
@@ -176,6 +180,8 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
         state |= {name: value for name, value in network.state_dict().items() if name.startswith(ENCODER_PREFIX)}
     require_finite(state, _learnt(network), str(folder / WEIGHTS_FILE))
     network.load_state_dict(state)
+    if isinstance(network, EncodedNetwork):
+        network.remainder = card.remainder
     if card.left_out:
         if not isinstance(network, PrototypeNetwork):
             raise RunError(f"{CARD_FILE} in {folder} leaves prototypes out, but the network has none")

@@ -71,20 +71,17 @@ def learn(project: Project, told: Told = lambda *_: None) -> int:
     with kept_with(project):
         run = train(folder / "data", folder / "run", _settings(project, len(usable)))
     carry_over(project, run)
-    finish_round(project, number, len(usable), untaught(project, [label.ticks for label in usable]), told)
+    finish_round(project, number, _learnt_from(project, [label.ticks for label in usable]), told)
     return number
 
 
-def finish_round(
-    project: Project, number: int, labels: int, untaught: tuple[str, ...], told: Told = lambda *_: None
-) -> None:
+def finish_round(project: Project, number: int, learnt_from: Score, told: Told = lambda *_: None) -> None:
     """Guess what is in the tiles with the model of a round, and measure it: with that the round is there.
 
     Args:
         project: which.
         number: of the round; `run/` in its folder is the model.
-        labels: it was trained on.
-        untaught: tissues that these cannot teach.
+        learnt_from: its score as far as that is known from the labels it was trained on.
         told: see `Told`.
     """
     folder = round_folder(project, number)
@@ -96,8 +93,7 @@ def finish_round(
     segmenter = Segmenter(with_features(project, network, card.model.encoder), card, "cpu")
     chances = guess(project, segmenter, wanted, told)
     ids = np.array([tile.id for tile in wanted], np.int64)
-    score = _score(project, ids, chances, segmenter.card.thresholds, labels)
-    score = replace(score, untaught=untaught, tissues=tuple(project.tissues.names))
+    score = _score(project, ids, chances, segmenter.card.thresholds, learnt_from)
     with replace_atomically(folder / "score.json") as temporary:
         temporary.write_text(json.dumps(asdict(score)) + "\n", encoding="utf-8")
     with replace_atomically(folder / "guesses.npz") as temporary, temporary.open("wb") as file:
@@ -108,7 +104,8 @@ def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:
     if len(ticks) < LEAST_LABELS:
         raise DataError(f"{len(ticks)} tiles are labelled that may be trained on; label at least {LEAST_LABELS}")
     names = project.tissues.names
-    if len(untaught(project, ticks)) == len(names):
+    known = _learnt_from(project, ticks)
+    if len(known.untaught) + len(known.everywhere) == len(names):
         raise DataError(
             f"all {len(ticks)} labels say the same ({', '.join(ticks[0]) or 'none of the tissues'}); a tissue is "
             f"learnt from tiles that have it and tiles that do not: label a tile {_contrast(names, ticks[0])}"
@@ -119,10 +116,17 @@ def _contrast(names: Sequence[str], ticks: Sequence[str]) -> str:
     return f"without {ticks[0]}" if ticks else f"with {' or '.join(names)}"
 
 
-def untaught(project: Project, ticks: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The tissues that are in none of the labels or in all of them, of which nothing can be learnt."""
-    counts = {name: sum(name in row for row in ticks) for name in project.tissues.names}
-    return tuple(name for name, count in counts.items() if count in (0, len(ticks)))
+def _learnt_from(project: Project, ticks: Sequence[tuple[str, ...]]) -> Score:
+    """What is known of the score of a round before it is measured, from the labels it is trained on."""
+    names = tuple(project.tissues.names)
+    counts = {name: sum(name in row for row in ticks) for name in names}
+    return Score(
+        len(ticks),
+        0,
+        untaught=tuple(name for name in names if counts[name] == 0),
+        everywhere=tuple(name for name in names if counts[name] == len(ticks)),
+        tissues=names,
+    )
 
 
 def _settings(project: Project, labels: int) -> Settings:
@@ -164,7 +168,7 @@ def _score(
     ids: NDArray[np.int64],
     chances: NDArray[np.float32],
     thresholds: Sequence[float],
-    labels: int,
+    learnt_from: Score,
 ) -> Score:
     tiles = project.store.tiles()
     standing = project.store.labels()
@@ -174,11 +178,12 @@ def _score(
         [[name in standing[int(ids[place])].ticks for name in project.tissues.names] for place in rows], np.bool_
     ).reshape(len(rows), len(project.tissues))
     if len(rows) < 5 or not present.any():
-        return Score(labels, len(rows))
+        return replace(learnt_from, checks=len(rows))
     found = chances[rows]
     scores = classifier_scores(found, present, thresholds)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(len(rows), size=len(rows)) for _ in range(BOOTSTRAP)]
     means = [classifier_scores(found[draw], present[draw], thresholds).mean_average_precision for draw in drawn]
     low, high = (float(value) for value in np.nanquantile(means, (0.025, 0.975)))
-    return Score(labels, len(rows), scores.mean_average_precision, low, high, scores.mean_f1)
+    own = scores.mean_average_precision
+    return replace(learnt_from, checks=len(rows), average_precision=own, low=low, high=high, f1=scores.mean_f1)

@@ -27,7 +27,8 @@ class Score:
         average_precision: mean over tissues, in [0, 1]; None where there are too few.
         low, high: of its 95 % interval by bootstrap over tiles.
         f1: mean over tissues at the gating thresholds.
-        untaught: tissues that were in none of the labels or in all of them; the map does not know them.
+        untaught: tissues that were in none of the labels; the map does not know them.
+        everywhere: tissues that were in all of them; the map has them wherever it sees no other one.
         tissues: that the model knows, in order.
     """
 
@@ -38,6 +39,7 @@ class Score:
     high: float | None = None
     f1: float | None = None
     untaught: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
     tissues: tuple[str, ...] = ()
 
 

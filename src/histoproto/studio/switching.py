@@ -32,6 +32,5 @@ def switch(project: Project, tissue: int, prototype: int, off: bool, told: Told 
             link(path, target)
     left_out = set(load_card(old).left_out) - {(tissue, prototype)} | ({(tissue, prototype)} if off else set())
     leave_out(folder / "run", sorted(left_out))
-    last = read_scores(project)[-1]
-    finish_round(project, number, last.labels, last.untaught, told)
+    finish_round(project, number, read_scores(project)[-1], told)
     return number

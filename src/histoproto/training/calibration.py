@@ -34,9 +34,10 @@ def best_f1_threshold(logits: NDArray[np.float64], labels: NDArray[np.bool_], we
         weights: N, above 0.
 
     Returns:
-        In (0, 1); 0.5 if the tissue is in all patches or in none, for then nothing can be learnt about it.
+        In (0, 1); 0.5 if the tissue is in none of the patches, for then nothing can be learnt about it. If it is in
+        all of them, all pass, and what reaches 0.5 does anyway.
     """
-    if labels.all() or not labels.any():
+    if not labels.any():
         return 0.5
     order = np.argsort(-logits, kind="stable")
     ranked, hits = logits[order], (weights * labels)[order].cumsum()
@@ -44,7 +45,8 @@ def best_f1_threshold(logits: NDArray[np.float64], labels: NDArray[np.bool_], we
     f1[:-1][ranked[:-1] == ranked[1:]] = 0  # equal logits cannot be separated
     cut = int(f1.argmax())
     below = ranked[cut + 1] if cut + 1 < len(ranked) else ranked[cut] - 2
-    return float(1 / (1 + np.exp(-(ranked[cut] + below) / 2)))
+    cut_at = float(1 / (1 + np.exp(-(ranked[cut] + below) / 2)))
+    return min(0.5, cut_at) if labels.all() else cut_at
 
 
 def calibrate_thresholds(seen: Seen) -> tuple[float, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from histoproto.config import Settings
 from histoproto.data.cut_record import recorded_mpp
@@ -20,6 +23,7 @@ from histoproto.data.masks import read_mask
 from histoproto.data.mosaic import MixedDataset, MosaicDataset
 from histoproto.errors import DataError, SettingError
 from histoproto.methods.registry import method_class
+from histoproto.model.remainder import remainder_of
 from histoproto.tissue import TissueSet
 from histoproto.training.holdout import hold_out
 from histoproto.training.patch_size import choose_patch_size
@@ -41,6 +45,15 @@ class Material:
     def patches(self) -> tuple[Patch, ...]:
         """All that the run knows of, for training and for choosing the checkpoint."""
         return (*self.training.patches, *(self.held_out.patches if self.held_out else ()))
+
+    @property
+    def frequency(self) -> Tensor:
+        """C, part of the training patches that hold each tissue."""
+        return _frequency(self.training.patches)
+
+
+def _frequency(patches: Sequence[Patch]) -> Tensor:
+    return torch.tensor([patch.labels for patch in patches], dtype=torch.float32).mean(dim=0)
 
 
 def gather(data: Path, settings: Settings) -> Material:
@@ -81,8 +94,19 @@ def gather(data: Path, settings: Settings) -> Material:
         PatchDataset(held, size) if held else None,
         size,
         settings.data.mpp or recorded_mpp(data),
-        (*leaks, *notes),
+        (*leaks, *notes, *_on_remainder(training, settings, folder.tissues)),
     )
+
+
+def _on_remainder(training: list[Patch], settings: Settings, tissues: TissueSet) -> list[str]:
+    """What the method makes of tissues that are in every patch, in words."""
+    if method_class(settings).architecture == "segmentation":
+        return []
+    always = [tissues.names[tissue] for tissue in remainder_of(_frequency(training))]
+    return [
+        f"{name} is in every training patch, so labels do not say where: it is mapped wherever no other tissue is seen"
+        for name in always
+    ]
 
 
 def _with_extras(plain: PatchDataset, settings: Settings, tissues: TissueSet) -> PatchDataset:

@@ -109,8 +109,7 @@ def _train(data: Path, out: Path, settings: Settings, resume: bool, first_stage:
     earlier = read_record(first / RECORD_FILE) if first else {}
     if head is not None:
         earlier = {name: value for name, value in read_record(head / RECORD_FILE).items() if name != "parameters"}
-    labels = torch.tensor([patch.labels for patch in material.training.patches], dtype=torch.float32)
-    method = build_method(settings, labels.mean(dim=0))
+    method = build_method(settings, material.frequency)
     method.prepare(material.training)
     tuned = settings.training.tuning != "frozen"  # else that of the first is what it was
     if first is not None and tuned and settings.training.second_stage_encoder == "first":

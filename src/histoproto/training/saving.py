@@ -69,6 +69,7 @@ def make_card(
         checkpoint=chosen,
         normalisation={"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()},
         encoder_licence=encoder.licence,
+        remainder=method.network.remainder,
         training_data={
             "layout": material.folder.layout,
             "patches": len(material.training),

@@ -60,7 +60,8 @@ export function Model({ state, attempt, seek }) {
         <b>${(100 * last.average_precision).toFixed(1)}</b> (95 % interval ${(100 * last.low).toFixed(1)} to ${(100 * last.high).toFixed(1)}),
         F1 ${(100 * last.f1).toFixed(1)}, on ${last.checks} random tiles that were never trained on.</p>`
         : html`<p>Not known yet: label a few of the random checks that the queue asks for.</p>`}
-      ${last && last.untaught.length > 0 && html`<p class="warn">Not learnt: ${last.untaught.join(', ')}, for every label or none has it. Do not trust it on maps.</p>`}
+      ${last && last.untaught.length > 0 && html`<p class="warn">Not learnt: ${last.untaught.join(', ')}, for no label has it. It is on no map.</p>`}
+      ${last && last.everywhere.length > 0 && html`<p class="warn">Every label has ${last.everywhere.join(' and ')}: so it is mapped wherever no other tissue is seen. A few tiles without it would teach where it is.</p>`}
       <${Curve} scores=${state.scores} />
       ${state.plateau && html`<p class="plateau">${flat(state.plateau)}</p>`}
       <${Advice} advice=${state.advice} seek=${seek} /></section>

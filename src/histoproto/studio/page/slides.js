@@ -18,7 +18,8 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
   const start = useMemo(() => [x, y, zoom], [name, x, y, zoom]);
   const { rounds } = state;
   const tissues = state.project.tissues;
-  const untaught = state.scores.at(-1)?.untaught || [];
+  const last = state.scores.at(-1);
+  const remark = (name) => (last?.untaught.includes(name) ? ' · not learnt yet' : last?.everywhere.includes(name) ? ' · the rest' : '');
   const [round, setRound] = useState(null); // null: the last
   const [beside, setBeside] = useState(null); // another round, shown at the left
   const [opacity, setOpacity] = useState(0.45);
@@ -74,7 +75,7 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
         ${tissues.map((one) => html`<option value=${`chance of ${one.name}`}>chance of ${one.name}</option>`)}</select></label>`}
       <label>opacity <input type="range" min="0" max="1" step="0.05" value=${opacity} onInput=${(event) => setOpacity(+event.target.value)} /></label>
       ${!spot && !fires && html`<ul class="chips legend">${tissues.map((one, index) => html`<li><button class="chip" style=${`--tissue: ${one.colour}`}
-        aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}${untaught.includes(one.name) ? ' · not learnt yet' : ''}</button></li>`)}</ul>
+        aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}${remark(one.name)}</button></li>`)}</ul>
       <p class="fine">hold <kbd>m</kbd> to hide the map; click a place that is wrong to correct it</p>`}
     </aside>
     <div class="stage">
