@@ -46,8 +46,14 @@ def test_only_the_ratio_of_weights_matters() -> None:
             fuse_scales(maps, (16, 16), weights, "raw")
 
 
+def test_the_remainder_wins_where_others_are_below_zero_stretched_or_not() -> None:
+    maps = torch.tensor([[[[-1.0, 2.0]], [[0.0, 0.0]], [[-3.0, -2.0]]]])  # B×C×1×2, the second is the remainder
+    for mode in ("raw", "minmax"):
+        assert fuse_scales((maps,), (1, 2), (1.0,), mode).argmax(dim=1).tolist() == [[[1, 0]]]
+
+
 def test_a_flat_map_gives_zeros() -> None:
-    for value in (-3.0, 0.0, 5.0):
+    for value in (-3.0, 5.0):
         assert (minmax(torch.full((1, 2, 4, 4), value)) == 0).all()
     stretched = minmax(torch.tensor([[[[-1.0, 1.0], [2.0, 4.0]]]]))
     assert stretched.flatten().tolist() == [0, 0.25, 0.5, 1]

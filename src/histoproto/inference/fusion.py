@@ -14,6 +14,7 @@ from histoproto.inference.gating import gate
 
 Fusion = Literal["raw", "minmax"]
 Ranges = list[tuple[Tensor, Tensor]]
+LEVEL = 1e-6
 
 
 def fuse_scales(
@@ -72,15 +73,19 @@ def upsample_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def minmax(maps: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """ReLU, then each map of each tissue (B×C×h×w) stretched to [0, 1]; a flat map gives zeros.
+    """ReLU, then each map of each tissue (B×C×h×w) stretched to [0, 1]; a flat one gives zeros.
+
+    One that was 0 everywhere is of the remainder (`model.remainder`), which wins where others are below 0: `LEVEL`.
 
     `low` and `high` (B×C×1×1), if given, become 0 and 1, and what is beyond them is cut off.
     """
+    level = (maps == 0).all(dim=3, keepdim=True).all(dim=2, keepdim=True)
     maps = maps.float().relu()
     low = maps.amin(dim=(2, 3), keepdim=True) if low is None else low
     high = maps.amax(dim=(2, 3), keepdim=True) if high is None else high
     span = high - low
-    return torch.where(span > 0, (maps - low) / span.where(span > 0, 1), 0).clamp(0, 1)
+    stretched = torch.where(span > 0, (maps - low) / span.where(span > 0, 1), 0).clamp(0, 1)
+    return torch.where(level, LEVEL, stretched)
 
 
 def widen_ranges(ranges: Ranges | None, maps: Sequence[Tensor], present: Tensor) -> Ranges:
