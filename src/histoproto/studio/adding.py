@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +12,18 @@ from histoproto.slides.reading.opening import open_slide, require_mpp
 from histoproto.slides.task import SlideTask
 from histoproto.studio.project import Project
 from histoproto.studio.records import SlideRow
+from histoproto.studio.scales import Waiting
 
 Told = Callable[[str], None]
 
 
 def add_slides(
     project: Project,
-    tasks: Sequence[SlideTask],
+    tasks: Sequence[SlideTask] | Mapping[str, SlideTask],
     told: Told = lambda _: None,
     noted: Told = lambda _: None,
     failed: Told | None = None,
+    waits: Callable[[Waiting], None] | None = None,
 ) -> int:
     """Add slides that are not yet in the project: find their tissue and plan their tiles; the number of new ones.
 
@@ -29,24 +31,26 @@ def add_slides(
 
     Args:
         project: which.
-        tasks: the slides.
+        tasks: the slides, or slides by the names that they are to have.
         told: what is done now.
         noted: sentences on what was chosen or assumed of a slide, and of one without tissue.
         failed: is given what is wrong with a slide, and the others are added; None: it is raised.
+        waits: is given a slide of unknown µm/px, and the others are added; None: it is wrong.
 
     Raises:
         DataError: a slide of unknown µm/px; ImageError: one that cannot be read.
     """
     known = {slide.path for slide in project.store.slides()}
     there = {slide.name: slide for slide in project.store.slides()}
-    open_ = {name: task for name, task in name_slides(tasks).items() if task.path.resolve() not in known}
+    named = tasks if isinstance(tasks, Mapping) else name_slides(tasks)
+    open_ = {name: task for name, task in named.items() if task.path.resolve() not in known}
     for number, (name, task) in enumerate(open_.items()):
         told(f"looking for tissue on {name}" + (f", {number + 1} of {len(open_)}" if len(open_) > 1 else ""))
         try:
             if name in there:
                 _move(project, there[name], task.path.resolve(), task.mpp)
             else:
-                _add(project, name, task, noted)
+                _add(project, name, task, noted, waits)
         except HistoProtoError as error:
             if failed is None:
                 raise
@@ -59,7 +63,7 @@ def missing_slides(project: Project) -> list[str]:
     return [slide.name for slide in project.store.slides() if not slide.path.exists()]
 
 
-def _add(project: Project, name: str, task: SlideTask, noted: Told) -> None:
+def _add(project: Project, name: str, task: SlideTask, noted: Told, waits: Callable[[Waiting], None] | None) -> None:
     from histoproto.slides.patches.unlabelled import TileSettings, tile_places  # SciPy: not for every start
 
     size, wanted = project.settings.tile, project.settings.mpp
@@ -69,6 +73,9 @@ def _add(project: Project, name: str, task: SlideTask, noted: Told) -> None:
             f"the studio shows the largest image of a file; image {task.image!r} of {path} cannot be chosen"
         )
     with open_slide(path, task.mpp) as reader:
+        if reader.mpp is None and waits:
+            waits(Waiting.of(name, task, reader))
+            return
         mpp = require_mpp(reader)
         downsample = wanted / mpp
         places = tile_places(reader, mpp, TileSettings(wanted, size), task.regions)

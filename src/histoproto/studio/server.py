@@ -64,7 +64,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
     def create(request: Request, body: dict[str, Any]) -> Any:
         tissues = {"classes": body.get("tissues")}
         given = {key: body[key] for key in ("mpp", "tile", "checks", "doubles") if key in body}
-        session.begin(ProjectSettings.checked({"tissues": tissues, **given}))
+        session.begin(ProjectSettings.checked({"tissues": tissues, **given}), _scales(body))
         return status(session)
 
     def next_(request: Request) -> Any:
@@ -161,6 +161,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
         Route("/", page),
         _get("/api/state", state),
         _post("/api/project", create),
+        _post("/api/scales", lambda request, body: session.beginning.use(session.opened(), _scales(body))),
         _get("/api/next", next_),
         _post("/api/say", say),
         _post("/api/undo", lambda request, body: session.undo(str(body.get("who", ""))[:40])),
@@ -248,6 +249,13 @@ def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise HTTPException(400, "tiles, rounds, epochs, tissues and prototypes are whole numbers")
     return value
+
+
+def _scales(body: dict[str, Any]) -> dict[str, Any]:
+    scales = body.get("scales", {})
+    if not isinstance(scales, dict):
+        raise HTTPException(400, "scales must be µm/px by the name of a slide")
+    return scales
 
 
 def _prototype(body: dict[str, Any]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.queue import FIRST, SECOND, Known, Suggestion, disagreements, like, second_readings, suggest
 from histoproto.studio.records import VERDICTS, Tile
 from histoproto.studio.rounds import finished_rounds, read_guesses
+from histoproto.studio.scales import answered
 from histoproto.studio.viewer import Viewer
 from histoproto.studio.workers import Learner, pool_order
 
@@ -67,25 +68,23 @@ class Session:
         self._lock = threading.RLock()
         self._since_round = 0
 
-    def begin(self, settings: ProjectSettings | None = None) -> None:
-        """Open the project, or make it with these settings, and plan the tiles of its slides beside."""
+    def begin(self, settings: ProjectSettings | None = None, scales: Mapping[str, Any] | None = None) -> None:
+        """Open the project, or make it with these settings, and plan the tiles of its slides beside.
+
+        `scales` is µm/px of slides that do not say it, by name; raises as `Beginning.use` does.
+        """
         if self.project is None:
+            said = answered(self.beginning.waiting(), scales) if scales else []
             self.project = Project.create(self.folder, settings) if settings else Project.open(self.folder)
             self.viewer, self.jobs, self._pool = Viewer(self.project), Jobs(self.project), Pool(self.project)
             if rounds := finished_rounds(self.project):
                 self.use_round(rounds[-1])
             self.learner = Learner(self.project, self.use_round)
-            self.beginning.start(self.project)
+            self.beginning.start(self.project, said)
 
     def wait(self) -> None:
-        """Until all slides are planned and their tiles looked at; for whoever works without the page.
-
-        Raises:
-            DataError: something went wrong with that.
-        """
+        """Until all slides are planned and their tiles looked at; raises as `Beginning.wait` does."""
         self.beginning.wait()
-        if problem := self.beginning.problem:
-            raise DataError(problem)
 
     def end(self) -> None:
         """Stop what goes on beside and close everything; labels are safe at any time."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from histoproto.studio.advice import advice
 from histoproto.studio.rounds import finished_rounds, read_scores
+from histoproto.studio.scales import told
 from histoproto.studio.session import Session
 
 
@@ -16,7 +17,8 @@ def status(session: Session) -> dict[str, Any]:
     project, learner, beginning = session.project, session.learner, session.beginning
     embedder = beginning.embedder
     if project is None:
-        return {"project": None, "slides": [task.path.name for task in session.tasks]}
+        waiting = told(beginning.waiting())
+        return {"project": None, "slides": [task.path.name for task in session.tasks], "waiting": waiting}
     labels = project.store.labels().values()
     tiles = project.store.tiles()
     tiles_of = Counter(tile.slide for tile in tiles.values())
@@ -43,6 +45,7 @@ def status(session: Session) -> dict[str, Any]:
             }
             for slide in project.store.slides()
         ],
+        "waiting": told(beginning.waiting()),
         "labels": {
             "all": len(said),
             "events": project.store.count_events(),

@@ -77,15 +77,20 @@ def require_mpp(reader: SlideReader, option: str = "--mpp", wanted: float | None
         DataError: the file does not say, and nobody else did; or the file's is far from what is wanted.
     """
     if reader.mpp is None:
-        power = f"; its objective is said to be {reader.power:g}×" if reader.power else ""
-        doubt = f"; {reader.stated.doubt}" if reader.stated and reader.stated.doubt else ""
         raise DataError(
-            f"{reader.path} does not say how many µm a pixel is wide{doubt}{power}; give it with {option} "
-            "(0.25 at 40×, 0.5 at 20×)"
+            f"{'; '.join(filter(None, (f'{reader.path} does not say how many µm a pixel is wide', unsaid(reader))))}; "
+            f"give it with {option} (0.25 at 40×, 0.5 at 20×)"
         )
     if wanted is not None:
         check_scale(reader.path, reader.mpp, wanted, reader.told, option)
     return reader.mpp
+
+
+def unsaid(reader: SlideReader) -> str:
+    """What a slide of unknown µm/px says instead: why its own was not believed, and its objective; "": nothing."""
+    doubt = reader.stated.doubt if reader.stated else ""
+    power = f"its objective is said to be {reader.power:g}×" if reader.power else ""
+    return "; ".join(filter(None, (doubt, power)))
 
 
 def _openers(path: Path, head: bytes, image: str | None) -> list[Callable[[Path], SlideReader]]:

@@ -10,6 +10,7 @@ import { Model } from './model.js';
 import { Contradictions } from './contradictions.js';
 import { Prototypes } from './prototypes.js';
 import { Keys } from './keys.js';
+import { Scales } from './scales.js';
 import { about } from './time.js';
 
 const VIEWS = [['label', 'Label'], ['slides', 'Slides'], ['contradictions', 'Contradictions'], ['prototypes', 'Prototypes'], ['model', 'Model & results']];
@@ -29,6 +30,7 @@ function App() {
   const [who, setWho] = useState(localStorage.getItem('who') || '');
   const [theme, setTheme] = useState(localStorage.getItem('theme') || '');
   const [keys, setKeys] = useState(false);
+  const [later, setLater] = useState(false); // whether slides of unknown µm/px may wait
   const [closed, setClosed] = useState([]); // what was wrong from the start, and was read
   const [picked, setPicked] = useState(null); // tiles that were picked on a slide or in a list, to be labelled now
   const [group, setGroup] = useState(null); // tiles that were picked to be labelled together
@@ -94,6 +96,7 @@ function App() {
     ${notes.length > 0 && html`<div class="note" role="status">
       ${notes.length === 1 ? html`<p>${notes[0]}</p>` : html`<details><summary>${notes.length} notes</summary><ul>${notes.map((one) => html`<li>${one}</li>`)}</ul></details>`}
       <button class="quiet" onClick=${() => setClosed([...closed, ...notes])}>close</button></div>`}
+    ${state.waiting.length > 0 && (!later || where.view === 'slides') && html`<${Scales} waiting=${state.waiting} attempt=${attempt} later=${where.view !== 'slides' && (() => setLater(true))} />`}
     ${where.view === 'label' && html`<${Label} ...${shared} />`}
     ${where.view === 'slides' && html`<${Slides} ...${shared} />`}
     ${where.view === 'contradictions' && html`<${Contradictions} ...${shared} />`}

@@ -143,7 +143,8 @@ function One({ state, who, attempt, say, picked, setPicked, setGroup, seek }) {
 
   if (!tile) {
     const waiting = state.busy || (state.looking && state.looking.working);
-    return html`<p class="empty">${waiting ? 'the first tiles are being read …' : 'every tile has been labelled or is in somebody’s hands'}</p>`;
+    const asked = !state.slides.length && state.waiting.length > 0;
+    return html`<p class="empty">${asked ? 'tiles come as soon as the µm/px of a slide is known' : waiting ? 'the first tiles are being read …' : 'every tile has been labelled or is in somebody’s hands'}</p>`;
   }
   const saved = verdict === 'label' || verdict === 'unsure' || verdict === 'exclude' || verdict === 'skip';
   return html`<div class="one">

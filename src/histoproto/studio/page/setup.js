@@ -1,6 +1,7 @@
 // A new project: its tissues, scale and tile.
 
 import { html, useState } from './vendor/preact.js';
+import { Ask, useScales } from './scales.js';
 
 export function Setup({ state, create, problem }) {
   const preset = Object.values(state.presets)[0];
@@ -8,10 +9,11 @@ export function Setup({ state, create, problem }) {
   const [tissues, setTissues] = useState(preset.map(row));
   const [mpp, setMpp] = useState(0.5);
   const [tile, setTile] = useState(128);
+  const said = useScales(state.waiting);
   const change = (index, part) => setTissues(tissues.map((one, i) => (i === index ? { ...one, ...part } : one)));
   const submit = (event) => {
     event.preventDefault();
-    create({ tissues: tissues.filter((one) => one.name.trim()).map((one) => ({ ...one, name: one.name.trim() })), mpp, tile });
+    create({ tissues: tissues.filter((one) => one.name.trim()).map((one) => ({ ...one, name: one.name.trim() })), mpp, tile, scales: said.scales });
   };
   return html`<main class="setup"><form onSubmit=${submit}>
     <h1>A new project</h1>
@@ -32,6 +34,7 @@ export function Setup({ state, create, problem }) {
       <label>side <select value=${tile} onChange=${(e) => setTile(+e.target.value)}>
         ${[128, 160, 192, 224].map((side) => html`<option value=${side}>${side} px = ${Math.round(side * mpp)} µm</option>`)}
       </select></label></p>
+    ${state.waiting.length > 0 && html`<h2>How wide is a pixel?</h2><${Ask} waiting=${state.waiting} ...${said} open />`}
     <p><button class="main">Start</button></p>
   </form></main>`;
 }

@@ -46,7 +46,7 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
     if (spot) get(`/api/tile/${spot.tile}`).then((fresh) => setSpot((now) => (now && now.tile === fresh.tile ? fresh : now)), () => {});
   }, [state.round]);
 
-  if (!slide) return html`<main class="empty"><p>${state.busy || 'there are no slides in this project'}</p></main>`;
+  if (!slide) return html`<main class="empty"><p>${state.busy || (state.waiting.length ? 'a slide is listed here as soon as its µm/px is known' : '') || 'there are no slides in this project'}</p></main>`;
   const pick = async (atX, atY) => {
     const tile = await attempt(() => get(`/api/at?slide=${encodeURIComponent(slide.name)}&x=${atX}&y=${atY}`));
     if (tile) setSpot(tile);
