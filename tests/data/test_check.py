@@ -99,6 +99,7 @@ def test_cooccurrence_agrees_with_counting():
     ("labels", "expected"),
     [
         ([(1, 0), (0, 1)], []),
+        ([(1, 1), (0, 1)], ["every training patch holds stroma"]),  # and tumour is told from it
         ([(1, 0)], ["every training patch holds tumour", "no training patch holds stroma: it cannot be learnt"]),
         ([(1, 1)] * 95 + [(1, 0)] * 5 + [(0, 1)] * 9, ["tumour comes in 95.0% of its patches with stroma (95 of 100)"]),
         ([(1, 1)] * 94 + [(1, 0)] * 6 + [(0, 1)] * 9, []),

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import forks
 from dying import train_until_killed
 from histoproto.config import load_settings
-from histoproto.errors import ImageError, OutputError, RunError, SettingError, sentence
+from histoproto.errors import DataError, ImageError, OutputError, RunError, SettingError, sentence
 from histoproto.model.saving import load_model
 from histoproto.training.run import train
 from short_run import TINY
@@ -188,3 +188,15 @@ def test_a_tissue_in_every_patch_is_what_remains_and_that_is_said(
     assert (found.logits[:, 1].sigmoid() > card.thresholds[1]).all()
     if method != "lpd+decoder":
         assert all((scale[:, 1] == 0).all() for scale in found.maps)
+
+
+def test_patches_that_all_have_the_same_tissues_are_refused(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "train").mkdir(parents=True)
+    shutil.copy(data / "classes.yaml", folder)
+    for path in (data / "train").iterdir():
+        if "[11]" in path.name:
+            shutil.copy(path, folder / "train")
+    with pytest.raises(DataError, match=r"have the same tissues \(red and green\); a tissue is learnt from"):
+        train(folder, tmp_path / "run", load_settings(overrides=TINY))
+    assert not (tmp_path / "run" / "config.yaml").exists()

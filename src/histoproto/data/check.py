@@ -130,10 +130,13 @@ def warn_of_cooccurrence(counts: NDArray[np.int64], total: int, tissues: TissueS
         if alone[i] == 0:
             warnings.append(f"no training patch holds {name}: it cannot be learnt")
         elif alone[i] == total:
-            warnings.append(f"every training patch holds {name}: what sets it apart cannot be learnt from image labels")
+            warnings.append(
+                f"every training patch holds {name}: image labels do not say where it is, and it will be mapped wherever "
+                "no other tissue is seen"
+            )
         for j, other in enumerate(tissues.names):
             share = counts[i, j] / max(alone[i], 1)
-            if i != j and share >= _NEARLY_ALWAYS:
+            if i != j and share >= _NEARLY_ALWAYS and alone[j] < total:  # what is everywhere is told from the others
                 how_often = "always" if counts[i, j] == alone[i] else f"in {share:.1%} of its patches"
                 warnings.append(
                     f"{name} comes {how_often} with {other} ({counts[i, j]} of {alone[i]}): "

@@ -37,7 +37,7 @@ def advice(known: Known) -> list[Advice]:
             found.append(Advice(f"{name} is in every tile: look for tiles without it", (), (name,)))
         else:
             for other, other_name in enumerate(known.tissues):
-                if other != index and ticks[own, other].all() and own.sum() >= 2:
+                if other != index and ticks[own, other].all() and not ticks[:, other].all() and own.sum() >= 2:
                     text = f"{name} was never seen without {other_name}: look for tiles without {other_name}"
                     found.append(Advice(text, (name,), (other_name,)))
                     break

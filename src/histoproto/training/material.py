@@ -61,7 +61,7 @@ def gather(data: Path, settings: Settings) -> Material:
 
     Raises:
         DataError: a training patch without a label, or without a mask where the method needs one; no common size; what
-            is on two sides of a split.
+            is on two sides of a split; all patches have the same tissues.
         SettingError: settings that leave nothing to calibrate on.
     """
     folder = open_data(data)
@@ -99,10 +99,21 @@ def gather(data: Path, settings: Settings) -> Material:
 
 
 def _on_remainder(training: list[Patch], settings: Settings, tissues: TissueSet) -> list[str]:
-    """What the method makes of tissues that are in every patch, in words."""
+    """What the method makes of tissues that are in every patch, in words.
+
+    Raises:
+        DataError: no tissue is in some patches and not in others.
+    """
     if method_class(settings).architecture == "segmentation":
         return []
-    always = [tissues.names[tissue] for tissue in remainder_of(_frequency(training))]
+    frequency = _frequency(training)
+    if ((frequency == 0) | (frequency == 1)).all():
+        shown = " and ".join(name for name, part in zip(tissues.names, frequency, strict=True) if part) or "none"
+        raise DataError(
+            f"all {len(training)} training patches have the same tissues ({shown}); a tissue is learnt from patches that "
+            "have it and patches that do not, so label some of another kind"
+        )
+    always = [tissues.names[tissue] for tissue in remainder_of(frequency)]
     return [
         f"{name} is in every training patch, so labels do not say where: it is mapped wherever no other tissue is seen"
         for name in always
