@@ -131,8 +131,8 @@ def warn_of_cooccurrence(counts: NDArray[np.int64], total: int, tissues: TissueS
             warnings.append(f"no training patch holds {name}: it cannot be learnt")
         elif alone[i] == total:
             warnings.append(
-                f"every training patch holds {name}: image labels do not say where it is, and it will be mapped wherever "
-                "no other tissue is seen"
+                f"every training patch holds {name}: image labels do not say where it is, so it will be mapped "
+                "wherever no other tissue is seen"
             )
         for j, other in enumerate(tissues.names):
             share = counts[i, j] / max(alone[i], 1)

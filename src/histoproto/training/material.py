@@ -110,8 +110,8 @@ def _on_remainder(training: list[Patch], settings: Settings, tissues: TissueSet)
     if ((frequency == 0) | (frequency == 1)).all():
         shown = " and ".join(name for name, part in zip(tissues.names, frequency, strict=True) if part) or "none"
         raise DataError(
-            f"all {len(training)} training patches have the same tissues ({shown}); a tissue is learnt from patches that "
-            "have it and patches that do not, so label some of another kind"
+            f"all {len(training)} training patches have the same tissues ({shown}); a tissue is learnt from patches "
+            "that have it and patches that do not, so label some of another kind"
         )
     always = [tissues.names[tissue] for tissue in remainder_of(frequency)]
     return [
