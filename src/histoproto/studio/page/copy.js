@@ -1,4 +1,5 @@
-// A command to be copied. Where the clipboard is refused, its text is selected, so that the usual keys copy it.
+// A command to be copied. Where the clipboard is refused it is tried in the old way, with the text selected; and where that
+// is refused too, the text stays selected, so that the usual keys copy it.
 
 import { html, useState, useEffect, useRef } from './vendor/preact.js';
 
@@ -12,7 +13,7 @@ export function Command({ text, what }) {
       setSaid('copied');
     } catch {
       getSelection().selectAllChildren(code.current);
-      setSaid('selected: press Ctrl C (⌘ C) to copy it');
+      setSaid(document.execCommand('copy') ? 'copied' : 'selected: press Ctrl C (⌘ C) to copy it');
     }
   };
   if (!text) return null;

@@ -8,7 +8,7 @@ export function Many({ state, who, attempt, say: save, group, setGroup, seek }) 
   const tissues = state.project.tissues;
   const [tiles, setTiles] = useState([]);
   const [chosen, setChosen] = useState(new Set());
-  const painting = useRef(null); // whether a drag adds or takes away
+  const painting = useRef(null); // a drag: whether it adds or takes away, and what was chosen before it
   const load = useCallback(async () => {
     const [first] = (await attempt(() => get(nextOf(who, 1)))) || [];
     if (!first) return;
@@ -22,8 +22,11 @@ export function Many({ state, who, attempt, say: save, group, setGroup, seek }) 
     setChosen(new Set());
     setGroup(null);
   }, [group]);
-  useEffect(() => { if (!group) load(); const up = () => { painting.current = null; }; addEventListener('pointerup', up);
-    return () => removeEventListener('pointerup', up); }, []);
+  useEffect(() => { if (!group) load();
+    const up = () => { painting.current = null; };
+    const cancel = () => { if (painting.current) setChosen(painting.current.before); up(); }; // it became a scroll: a drag is not a click
+    addEventListener('pointerup', up); addEventListener('pointercancel', cancel);
+    return () => { removeEventListener('pointerup', up); removeEventListener('pointercancel', cancel); }; }, []);
 
   const mark = (tile, on) => setChosen((before) => { const after = new Set(before); if (on) after.add(tile); else after.delete(tile); return after; });
   const say = async (verdict, ticks) => {
@@ -51,10 +54,15 @@ export function Many({ state, who, attempt, say: save, group, setGroup, seek }) 
       <button onClick=${() => setChosen(new Set(tiles.map((one) => one.tile)))}><kbd>a</kbd> all</button>
       <button onClick=${load}><kbd>n</kbd> other tiles</button></p>
     <div class="grid">${tiles.map((one) => html`<button class="cell" aria-pressed=${chosen.has(one.tile)} aria-label=${`tile ${one.tile}`}
-      onPointerDown=${(event) => { event.target.releasePointerCapture?.(event.pointerId); painting.current = !chosen.has(one.tile); mark(one.tile, painting.current); }}
-      onPointerEnter=${() => painting.current !== null && mark(one.tile, painting.current)}
-      onKeyDown=${(event) => [' ', 'Enter'].includes(event.key) && mark(one.tile, !chosen.has(one.tile))}>
-      <img draggable="false" src=${`/api/tile/${one.tile}/picture`} alt="" /></button>`)}</div>
+      onPointerDown=${(event) => {
+        if (event.button !== 0 || !event.isPrimary) return;
+        event.target.releasePointerCapture?.(event.pointerId);
+        painting.current = { adds: !chosen.has(one.tile), before: chosen };
+        mark(one.tile, painting.current.adds);
+      }}
+      onPointerEnter=${() => painting.current && mark(one.tile, painting.current.adds)}
+      onClick=${(event) => event.detail === 0 && mark(one.tile, !chosen.has(one.tile)) /* by a key, or somebody's screen reader */}>
+      <img draggable=${false} src=${`/api/tile/${one.tile}/picture`} alt="" /></button>`)}</div>
     <p class="row">all chosen show only
       ${tissues.map((one, index) => html`<button class="chip" style=${`--tissue: ${one.colour}`} disabled=${!chosen.size} onClick=${() => say('label', [one.name])}><kbd>${index + 1}</kbd> ${one.name}</button>`)}
       <button disabled=${!chosen.size} onClick=${() => say('label', [])}><kbd>0</kbd> none of these</button>
