@@ -14,7 +14,7 @@ from fakes import TISSUES, ColourNetwork, colour_card
 from histoproto.data.images import write_image, write_mask
 from histoproto.data.layouts import open_data
 from histoproto.errors import TissueError
-from histoproto.report.prototype_page import write_prototypes
+from histoproto.report.prototype_page import make_prototype_gallery, write_prototypes
 from histoproto.report.prototypes import collect_maps, measure, places_of, views_of
 from histoproto.tissue import TissueSet
 from report.coloured import PURE, SIZE, decode
@@ -68,6 +68,12 @@ def test_large_images_are_seen_in_pieces(data: Path) -> None:
     found = collect_maps(ColourNetwork(), colour_card(SIZE), [patch], TISSUES, most=5)
     assert found.maps.shape == (5, 3, 2, 4, 4)
     assert torch.isfinite(found.maps).all()
+
+
+def test_of_what_was_in_every_patch_it_is_said_that_prototypes_have_no_say(data: Path) -> None:
+    card = colour_card(SIZE).model_copy(update={"remainder": (1,)})
+    rows = make_prototype_gallery(ColourNetwork(), card, open_data(data)).tissues
+    assert ["no say" in tissue.summary for tissue in rows] == [False, True, False]
 
 
 def test_prototypes_on_their_own(run: Path, data: Path, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def make_prototype_gallery(network: HasPrototypes, card: ModelCard, data: DataFo
             PrototypeRow(k + 1, _words(scores, c, k), places_of(found, card, c, k, PLACES))
             for k in range(found.maps.shape[2])
         )
-        tissues.append(TissueRows(tissue.name, tissue.colour, _tissue_words(scores, c, len(rows)), rows))
+        words = _tissue_words(scores, c, len(rows))
+        if c in card.remainder:
+            words = f"It was in every training patch, so these have no say in where it is mapped. {words}"
+        tissues.append(TissueRows(tissue.name, tissue.colour, words, rows))
     note = (
         f"Where each prototype is strongest among {len(found.views)} {split} patches, wherever that is; all but the "
         "fifth of the patch where it is strongest is faded."

@@ -35,6 +35,7 @@ export function Prototypes({ state, attempt, setPicked, setGroup, where }) {
       <button aria-pressed=${index === tissue} onClick=${() => { location.hash = `prototypes/${encodeURIComponent(one.name)}`; }}>${one.name}</button>`)}</div>
       <p class="fine">Round ${found.round}${old ? `; round ${round} is being looked at …` : ''}. Outlined is where a prototype fires most in its tiles. One that
         learnt an artefact can be switched off: a new round goes on without it, and later ones too.</p></div>
+    ${state.scores.at(-1)?.everywhere.includes(tissues[tissue].name) && html`<p class="warn">Every label has ${tissues[tissue].name}, so it is mapped wherever no other tissue is seen: its prototypes take no part.</p>`}
     <ul class="prototypes">${own.map((one) => html`<li class=${`card ${one.off ? 'off' : ''}`} key=${one.number} style=${`--tissue: ${tissues[tissue].colour}`}>
       <div class="row"><input aria-label=${`name of prototype ${one.number + 1}`} placeholder=${`prototype ${one.number + 1}`} value=${one.name} maxlength="60"
           onChange=${(event) => name(one, event.target.value.trim())} />
