@@ -53,10 +53,10 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
             return response
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    def picture(content: bytes | None, kind: str) -> Response:
+    def picture(content: bytes | None, kind: str, headers: dict[str, str] = FOREVER) -> Response:
         if content is None:
             raise HTTPException(404, "there is nothing there")
-        return Response(content, media_type=kind, headers=FOREVER)
+        return Response(content, media_type=kind, headers=headers)
 
     def state(request: Request) -> Any:
         return {**status(session), "presets": PRESETS, "colours": COLOURS}
@@ -135,7 +135,8 @@ def make_app(session: Session, token: str, hosts: frozenset[str] = frozenset({"1
     def map_piece(request: Request) -> Response:
         names = ("round", "slide", "level", "column", "row")
         round, slide, level, column, row = (request.path_params[name] for name in names)
-        return picture(session.looked().map_piece(round, slide, level, column, row), "image/png")
+        content, stays = session.looked().map_piece(round, slide, level, column, row) or (None, False)
+        return picture(content, "image/png", FOREVER if stays else {"Cache-Control": "no-store"})
 
     def prototypes(request: Request) -> Any:
         return session.looked().gallery.all(request.path_params["round"])

@@ -76,7 +76,8 @@ class Session:
         if self.project is None:
             said = answered(self.beginning.waiting(), scales) if scales else []
             self.project = Project.create(self.folder, settings) if settings else Project.open(self.folder)
-            self.viewer, self.jobs, self._pool = Viewer(self.project), Jobs(self.project), Pool(self.project)
+            self.jobs, self._pool = Jobs(self.project), Pool(self.project)
+            self.viewer = Viewer(self.project, lambda: self.round, lambda: bool(self.learner and self.learner.working))
             if rounds := finished_rounds(self.project):
                 self.use_round(rounds[-1])
             self.learner = Learner(self.project, self.use_round)
@@ -125,7 +126,7 @@ class Session:
         with self._lock:
             self._guesses = number, guesses
             self._since_round = 0
-        warming = threading.Timer(WARM_AFTER, self.looked().warm, (number,))
+        warming = threading.Timer(WARM_AFTER, self.looked().maps.warm, (number,))
         warming.daemon = True
         warming.start()
 

@@ -69,6 +69,7 @@ def status(session: Session) -> dict[str, Any]:
         }
         if learner
         else None,
+        "ahead": session.looked().ahead.state(),
         "round": session.round,
         "rounds": finished_rounds(project),
         "scores": [vars(score) for score in read_scores(project)],

@@ -74,30 +74,33 @@ export function slideSource(slide) {
     getTileUrl: (level, x, y) => `/api/slide/${encodeURIComponent(slide.name)}/${level}/${x}_${y}.jpg` };
 }
 
-const addressOf = (slide, layer, level, x, y) => `/api/${layer}/${encodeURIComponent(slide.name)}/${level}/${x}_${y}.png`;
+const topOf = (slide) => Math.ceil(Math.log2(Math.max(slide.width, slide.height)));
+const isFar = (slide, level) => level < topOf(slide) - slide.coarse;
+const addressOf = (slide, layer, state, level, x, y) =>
+  `/api/${layer}/${encodeURIComponent(slide.name)}/${level}/${x}_${y}.png${isFar(slide, level) ? `?${state}` : ''}`;
 
 // layer: 'map/ROUND', or what a prototype looks for; slide.coarse: levels below the top that are computed
-export function mapSource(slide, layer, look) {
-  const top = Math.ceil(Math.log2(Math.max(slide.width, slide.height)));
+// state: how much of the map is computed; what is seen from afar changes with it
+export function mapSource(slide, layer, state, look) {
   return { width: slide.width, height: slide.height, tileSize: TILE, tileOverlap: 0, minLevel: LOWEST,
-    getTileUrl: (level, x, y) => addressOf(slide, layer, level, x, y),
+    getTileUrl: (level, x, y) => addressOf(slide, layer, state, level, x, y),
     downloadTileStart: (job) => {
       const stop = new AbortController();
       job.userData.stop = stop;
       const work = () => decoded(job.src, stop.signal);
-      const piece = job.tile.level < top - slide.coarse ? work() : inTurn(work); // from afar nothing is computed
+      const piece = isFar(slide, job.tile.level) ? work() : inTurn(work); // from afar nothing is computed
       piece.then((found) => job.finish(painted(found, look.current), null, 'context2d'), (error) => job.fail(error.message, null));
     },
     downloadTileAbort: (job) => job.userData.stop.abort() }; // or else the next slide waits for what nobody looks at
 }
 
-export function chancesAt(slide, layer, at, tissues) { // what the finest piece that is there says of a place; null: nothing
-  const top = Math.ceil(Math.log2(Math.max(slide.width, slide.height)));
+export function chancesAt(slide, layer, state, at, tissues) { // what the finest piece that is there says of a place; null: nothing
+  const top = topOf(slide);
   for (let level = top; level >= LOWEST; level -= 1) {
     const scale = 2 ** (top - level);
     const [x, y] = [Math.floor(at.x / scale), Math.floor(at.y / scale)];
     if (x < 0 || y < 0) return null;
-    const found = pieces.get(addressOf(slide, layer, level, x >> 8, y >> 8));
+    const found = pieces.get(addressOf(slide, layer, state, level, x >> 8, y >> 8));
     const height = found && found.height / blocksOf(tissues.length);
     if (!found || (x & 255) >= found.width || (y & 255) >= height) continue;
     const pixel = (y & 255) * found.width + (x & 255);

@@ -13,14 +13,14 @@ function scaleBar(umPerPixel) {
   return { width: length / umPerPixel, text: length >= 1000 ? `${length / 1000} mm` : `${length} µm` };
 }
 
-// slide: what is shown; layer: 'map/ROUND' or null; look: tissues, which are shown, mode; start: x, y, zoom to begin at
+// slide: what is shown; layer: 'map/ROUND' or null; state: how much of it is computed; look: tissues, which are shown, mode; start: x, y, zoom to begin at
 // tie: a ref that tied panes share; picked: a tile that is outlined; onPick(x, y); onMove(x, y, zoom); onFail(address) of a piece that cannot be had
-export function Pane({ slide, layer, look, opacity, start, tie, picked, title, onPick, onMove, onFail }) {
+export function Pane({ slide, layer, state, look, opacity, start, tie, picked, title, onPick, onMove, onFail }) {
   const box = useRef(null);
   const viewer = useRef(null);
   const over = useRef(null);
   const now = useRef(null);
-  now.current = { layer, look, opacity, onPick, onMove, onFail };
+  now.current = { layer, state, look, opacity, onPick, onMove, onFail };
   const painting = useRef(look);
   painting.current = look;
   const [bar, setBar] = useState(null);
@@ -72,7 +72,7 @@ export function Pane({ slide, layer, look, opacity, start, tie, picked, title, o
       if (!item || !now.current.layer) return;
       const frame = box.current.getBoundingClientRect();
       const at = item.viewerElementToImageCoordinates(new OpenSeadragon.Point(event.clientX - frame.left, event.clientY - frame.top));
-      setUnder(chancesAt(slide, now.current.layer, at, now.current.look.tissues));
+      setUnder(chancesAt(slide, now.current.layer, now.current.state, at, now.current.look.tissues));
     };
     const element = box.current;
     ['pointerenter', 'pointerdown', 'focusin'].forEach((kind) => element.addEventListener(kind, lead));
@@ -80,22 +80,29 @@ export function Pane({ slide, layer, look, opacity, start, tie, picked, title, o
     return () => { tie.current.delete(made); over.current = null; made.destroy(); };
   }, [slide.name, start]);
 
-  useEffect(() => { // the map over it; the former stays until the new one is there
+  useEffect(() => { // the map over it; the former stays until the new one is there, and if it is the same, until it is drawn
     const made = viewer.current;
+    let fresh = null; // that is not shown yet
+    let left = false;
+    const remove = (item) => { if (item && made.world.getIndexOfItem(item) >= 0) made.world.removeItem(item); };
     const add = () => {
       const old = over.current;
-      const drop = () => { if (old && made.world.getIndexOfItem(old) >= 0) made.world.removeItem(old); };
-      over.current = null;
-      if (!layer) { drop(); return; }
-      made.addTiledImage({ tileSource: mapSource(slide, layer, painting), opacity: now.current.opacity,
-        success: ({ item }) => { drop(); over.current = item; } });
+      if (!layer) { remove(old && old.item); over.current = null; return; }
+      const same = old && old.layer === layer;
+      made.addTiledImage({ tileSource: mapSource(slide, layer, state, painting), opacity: same ? 0 : now.current.opacity, preload: true,
+        success: ({ item }) => {
+          if (left) { remove(item); return; }
+          const show = () => { fresh = null; remove(old && old.item); over.current = { item, layer }; item.setOpacity(now.current.opacity); };
+          if (!same || item.getFullyLoaded()) { show(); return; }
+          fresh = item;
+          item.addHandler('fully-loaded-change', ({ fullyLoaded }) => { if (fullyLoaded && fresh) show(); });
+        } });
     };
-    if (made.isOpen()) { add(); return undefined; }
-    made.addOnceHandler('open', add);
-    return () => made.removeHandler('open', add);
-  }, [slide.name, start, layer]);
-  useEffect(() => { if (over.current) over.current.setOpacity(opacity); }, [opacity]);
-  useEffect(() => { if (over.current) over.current.reset(); }, [look.mode, look.shown]);
+    if (made.isOpen()) add(); else made.addOnceHandler('open', add);
+    return () => { left = true; made.removeHandler('open', add); if (viewer.current === made && made.world) remove(fresh); };
+  }, [slide.name, start, layer, state]);
+  useEffect(() => { if (over.current) over.current.item.setOpacity(opacity); }, [opacity]);
+  useEffect(() => { if (over.current) over.current.item.reset(); }, [look.mode, look.shown]);
   useEffect(() => { // the picked tile is outlined
     const made = viewer.current;
     if (!picked || picked.slide !== slide.name) return undefined;

@@ -5,9 +5,17 @@ import { get } from './api.js';
 import { List } from './list.js';
 import { Pane } from './pane.js';
 import { Spot } from './spot.js';
+import { about } from './time.js';
 
 const FROM_AFAR = 4; // pixels of the model per pixel of the screen, from which on maps are not computed
+const STEPS = 20; // times that a map seen from afar is drawn anew while the rest of it is computed
 const ON = [true]; // one object, so that nothing is painted anew for its sake
+
+export function told({ done, of, left, waits, problem }) { // how far the map of a slide is, in words
+  if (problem) return problem;
+  if (done >= of) return 'map of this slide: complete';
+  return `map of this slide: ${done} of ${of} pieces${waits ? ', waits for the round that is learnt' : about(left)}`;
+}
 
 export function Slides({ state, who, attempt, say, setPicked, where }) {
   const [name, ...rest] = where.rest;
@@ -53,6 +61,9 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
   };
   const moved = fires ? null : (middleX, middleY, times) =>
     history.replaceState(null, '', `#slides/${encodeURIComponent(slide.name)}/${middleX}/${middleY}/${times}`);
+  const { ahead } = state;
+  const follows = ahead && ahead.slide === slide.name ? ahead : null; // who goes on with the map of this slide
+  const stateOf = (one) => (follows && follows.round === one && follows.of ? Math.floor(STEPS * follows.done / follows.of) : 0);
   const shared = { slide, look, opacity: hidden ? 0 : opacity, start, tie, picked: spot, onPick: pick,
     onFail: (address) => attempt(() => get(address), true) }; // what the server says is wrong with it
   const layerOf = (one) => (one ? `map/${one}` : null);
@@ -72,15 +83,16 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
         ${rounds.filter((one) => one !== number).reverse().map((one) => html`<option value=${one}>round ${one}</option>`)}</select></label>
       <label>shows <select value=${mode} onChange=${(event) => setMode(event.target.value)}>
         <option value="tissues">the likeliest tissue</option><option value="doubt">doubt</option>
-        ${tissues.map((one) => html`<option value=${`chance of ${one.name}`}>chance of ${one.name}</option>`)}</select></label>`}
+        ${tissues.map((one) => html`<option value=${`chance of ${one.name}`}>chance of ${one.name}</option>`)}</select></label>
+      ${follows && follows.of > 0 && html`<p class="fine follows" role="status">${told(follows)}</p>`}`}
       <label>opacity <input type="range" min="0" max="1" step="0.05" value=${opacity} onInput=${(event) => setOpacity(+event.target.value)} /></label>
       ${!spot && !fires && html`<ul class="chips legend">${tissues.map((one, index) => html`<li><button class="chip" style=${`--tissue: ${one.colour}`}
         aria-pressed=${shown[index]} onClick=${() => setShown(shown.map((on, i) => (i === index ? !on : on)))}>${one.name}${remark(one.name)}</button></li>`)}</ul>
       <p class="fine">hold <kbd>m</kbd> to hide the map; click a place that is wrong to correct it</p>`}
     </aside>
     <div class="stage">
-      ${beside && !fires && html`<${Pane} key="beside" ...${shared} layer=${layerOf(beside)} title=${`round ${beside}`} />`}
-      <${Pane} key="main" ...${shared} layer=${main} title=${fires ? fires.name : beside ? `round ${number}` : ''} onMove=${moved} />
+      ${beside && !fires && html`<${Pane} key="beside" ...${shared} layer=${layerOf(beside)} state=${stateOf(beside)} title=${`round ${beside}`} />`}
+      <${Pane} key="main" ...${shared} layer=${main} state=${fires ? 0 : stateOf(number)} title=${fires ? fires.name : beside ? `round ${number}` : ''} onMove=${moved} />
     </div>
   </main>`;
 }
