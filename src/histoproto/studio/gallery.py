@@ -48,7 +48,8 @@ class Gallery:
 
     def all(self, number: int) -> list[dict[str, Any]]:
         """Every prototype of a round: its tissue and number, name, whether it is off, the part of its tissue where it
-        is the strongest of those that are on, and the tiles where it fires most.
+        is the strongest of those that are on, the tiles where it fires most, and the slide of the first of these with
+        the middle of that tile in pixels of level 0.
 
         Raises:
             DataError: there is no such round, or its network has no prototypes.
@@ -62,7 +63,8 @@ class Gallery:
         found = []
         for tissue, prototype in np.ndindex(*maps.shape[1:3]):
             note = matches.get((tissue, prototype))
-            peaks = maps[:, tissue, prototype].max(axis=(1, 2))
+            shown = [int(tiles[at]) for at in top_views(maps[:, tissue, prototype].max(axis=(1, 2)), groups, SHOWN)]
+            best = every[shown[0]]
             found.append(
                 {
                     "tissue": tissue,
@@ -70,7 +72,8 @@ class Gallery:
                     "name": notes[note].name if note is not None else "",
                     "off": (tissue, prototype) in off,
                     "share": round(float(shares[tissue, prototype]), 4),
-                    "tiles": [int(tiles[place]) for place in top_views(peaks, groups, SHOWN)],
+                    "tiles": shown,
+                    "at": {"slide": best.slide, "x": best.x + best.side / 2, "y": best.y + best.side / 2},
                 }
             )
         return found

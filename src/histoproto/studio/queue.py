@@ -75,6 +75,29 @@ class Known:
     slide_names: Sequence[str]
 
 
+@dataclass(frozen=True)
+class _Slides:
+    """How tissue and labels are spread over S slides.
+
+    Attributes:
+        shares: of each in the tiles that are not set aside, S.
+        labels: how many each has, S.
+        due: which have none though others have, and whose share is worth one or more, S.
+    """
+
+    shares: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    due: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, known: Known, aside: NDArray[np.bool_], done: NDArray[np.bool_]) -> _Slides:
+        most = len(known.slide_names)
+        tissue = np.bincount(known.slides[~aside], minlength=most)
+        labels = np.bincount(known.slides[done & ~known.checks], minlength=most)
+        shares = tissue / max(1, int(tissue.sum()))
+        return cls(shares, labels, labels.any() & (labels == 0) & (shares * (1 + labels.sum()) >= 1))
+
+
 def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
     """The next tiles, the best first; fewer than asked for where there are no more.
 
@@ -102,11 +125,12 @@ def suggest(known: Known, count: int = 1, seed: int = 0) -> list[Suggestion]:
             aside = known.checks
         if chosen is None and not (aside | done).all():
             closed, typical = aside | done, known.space.typical(aside, seed)
-            due = _due(known, aside, closed, done)
+            slides = _Slides.of(known, aside, done)
+            due = np.asarray(~closed & slides.due[known.slides])
             if trusted is not None and not due.any() and (asked + number) % 2 == 0:
                 chosen = _doubtful(known, trusted, typical, closed, nearest)
             else:
-                chosen = _typical(known, typical, crowd, aside, done, due)
+                chosen = _typical(known, typical, crowd, aside, done, due, slides)
         chosen = chosen or _check(known, done, seed)
         if chosen is None:
             break
@@ -192,15 +216,6 @@ def _enough(known: Known) -> bool:
     return bool(len(ticks) and np.minimum(ticks.sum(axis=0), (1 - ticks).sum(axis=0)).min() >= TYPICAL_PER_TISSUE)
 
 
-def _due(
-    known: Known, aside: NDArray[np.bool_], closed: NDArray[np.bool_], done: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """The open tiles of slides that have no label though others have, and their share of the tissue is one or more."""
-    labels = _on_slides(known, done & ~known.checks)
-    due = labels.any() & (labels == 0) & (_share_of_slides(known, aside) * (1 + labels.sum()) >= 1)
-    return np.asarray(~closed & due[known.slides])
-
-
 def _typical(
     known: Known,
     typical: NDArray[np.float32],
@@ -208,12 +223,13 @@ def _typical(
     aside: NDArray[np.bool_],
     done: NDArray[np.bool_],
     due: NDArray[np.bool_],
+    slides: _Slides,
 ) -> Suggestion:
     """The tile that stands for most of the tissue that lacks labels, on the slide that lacks them."""
     labelled = done & ~known.checks
     count = 1 + np.count_nonzero(labelled)
     lacking = typical - crowd / count
-    lacking_slides = _share_of_slides(known, aside) - _on_slides(known, labelled) / count
+    lacking_slides = slides.shares - slides.labels / count
     open_ = np.flatnonzero(due if due.any() else ~(aside | done))
     tile = int(open_[np.argmax(lacking[open_] + SLIDES * lacking_slides[known.slides[open_]])])
     if due.any():
@@ -224,15 +240,6 @@ def _typical(
     if own:
         return Suggestion(tile, "typical", f"of a group with {counted(own, 'label')} {of_tissue}")
     return Suggestion(tile, "typical", f"typical of a group nobody has labelled {of_tissue}")
-
-
-def _on_slides(known: Known, some: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.bincount(known.slides[some], minlength=len(known.slide_names))
-
-
-def _share_of_slides(known: Known, aside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    count = _on_slides(known, ~aside)
-    return np.asarray(count / max(1, int(count.sum())))
 
 
 def like(known: Known, tile: int, count: int = 24) -> list[int]:

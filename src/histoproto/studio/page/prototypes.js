@@ -17,6 +17,8 @@ export function Prototypes({ state, attempt, setPicked, setGroup, where }) {
   const chosen = tissues.findIndex((one) => one.name === where.rest[0]);
   const tissue = Math.max(0, chosen);
   const old = found.round !== round;
+  const onSlide = ({ at, number }) => // where it fires most
+    `#slides/${[at.slide, 'prototype', tissue, number, Math.round(at.x), Math.round(at.y)].map(encodeURIComponent).join('/')}`;
   const own = found.all.filter((one) => one.tissue === tissue).sort((a, b) => a.off - b.off || b.share - a.share);
   const body = (one, more) => ({ round: found.round, tissue: one.tissue, prototype: one.number, ...more });
   const name = async (one, text) => {
@@ -41,7 +43,7 @@ export function Prototypes({ state, attempt, setPicked, setGroup, where }) {
           onChange=${(event) => name(one, event.target.value.trim())} />
         <span class="share"><i style=${`width: ${100 * one.share}%`}></i>${one.off ? 'off' : `${(100 * one.share).toFixed(0)} % of ${tissues[tissue].name}`}</span>
         <span class="spring"></span>
-        <a class="button" href=${`#slides/${encodeURIComponent(state.slides[0].name)}/prototype/${one.tissue}/${one.number}`}>on the slide</a>
+        <a class="button" href=${onSlide(one)}>on the slide</a>
         <button onClick=${() => open(one.tiles)}>relabel its tiles</button>
         <button aria-pressed=${one.off} disabled=${learning || old} onClick=${() => flip(one)}>${one.off ? 'switch on' : 'switch off'}</button></div>
       <div class="strip">${one.tiles.map((tile) => html`<button class="cell" key=${tile} aria-label=${`tile ${tile}`} onClick=${() => open([tile])}>

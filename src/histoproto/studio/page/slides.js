@@ -20,7 +20,7 @@ export function told({ done, of, left, waits, problem }) { // how far the map of
 export function Slides({ state, who, attempt, say, setPicked, where }) {
   const [name, ...rest] = where.rest;
   const prototype = rest[0] === 'prototype' ? { tissue: +rest[1], number: +rest[2] } : null; // what fires where
-  const [x, y, zoom] = prototype ? [] : rest;
+  const [x, y, zoom] = prototype ? rest.slice(3) : rest;
   const found = state.slides.find((one) => one.name === name) || state.slides[0];
   const slide = found && { ...found, coarse: Math.floor(Math.log2(FROM_AFAR * state.project.mpp / found.mpp)) };
   const start = useMemo(() => [x, y, zoom], [name, x, y, zoom]);
@@ -72,7 +72,7 @@ export function Slides({ state, who, attempt, say, setPicked, where }) {
     <aside>
       ${spot && html`<${Spot} key=${spot.tile} tile=${spot} state=${state} who=${who} say=${say} close=${() => setSpot(null)}
         open=${(tile) => { setPicked([tile]); location.hash = 'label'; }} />`}
-      <${List} slides=${state.slides} shown=${slide} more=${prototype ? rest : []} />
+      <${List} slides=${state.slides} shown=${slide} more=${prototype ? rest.slice(0, 3) : []} />
       ${fires && html`<p class="firing">Where ${fires.name} fires: the stronger, the more colour. <a href=${`#slides/${encodeURIComponent(slide.name)}`}>back to the map</a>
         · <a href=${`#prototypes/${encodeURIComponent(tissues[prototype.tissue].name)}`}>all prototypes</a></p>`}
       ${!fires && html`<label>map of <select value=${round || ''} onChange=${(event) => setRound(+event.target.value || null)}>
