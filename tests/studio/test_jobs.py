@@ -9,6 +9,7 @@ import pytest
 
 import histoproto.studio.commands as commands_module
 from histoproto.errors import DataError, SettingError
+from histoproto.slides.many.progress import SlideProgress
 from histoproto.slides.many.tasks import find_slides
 from histoproto.studio.jobs import Jobs
 from histoproto.studio.project import Project, ProjectSettings
@@ -78,3 +79,22 @@ def test_slides_are_mapped_at_the_scale_that_the_project_knows(
     table = project.folder / "maps" / "0003-slides.csv"
     assert begun[0][2:] == [str(table), "--out", str(project.folder / "maps" / "0003")]
     assert [(task.path, task.mpp) for task in find_slides([table])] == [(slide, 0.4991)]
+
+
+def test_how_far_the_maps_are_is_read_from_the_log(project: Project) -> None:
+    jobs = Jobs(project)
+    file = project.folder / "logs" / "segment-20260101-000000.json"
+    jobs._begin(file, ["demo", "--out", str(project.folder / "d")])  # any command that runs for a while
+    lines = ["a note", *map(str, (SlideProgress(1, 3, 99, 4, "a"), SlideProgress(2, 3, 42, 130, "b: 1, 5 %")))]
+    file.with_suffix(".log").write_text("\n".join([*lines, "another note"]) + "\n", encoding="utf-8")
+    try:
+        found = jobs.state()["segment"]
+        assert found["progress"] == {"number": 2, "of": 3, "percent": 42, "left": 130, "slide": "b: 1, 5 %"}
+        assert found["words"].startswith("a note\nanother note")
+    finally:
+        jobs.stop("segment")
+    until = time.monotonic() + 60
+    while jobs.state()["segment"]["code"] is None:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert jobs.state()["segment"]["progress"] is None  # it is over

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,6 +110,7 @@ def segment(
     """Segment whole slides: a tissue map and outlines that open in QuPath, areas, and a picture to look at.
 
     Finished slides are skipped, so that the same command goes on where it was stopped; several machines may share OUT.
+    Where no bar can be drawn, as in a log, a line every few seconds says how far a slide is.
     """
     from rich.progress import TaskID
 
@@ -116,6 +118,7 @@ def segment(
     from histoproto.slides.many.batch import segment_slides
     from histoproto.slides.many.folders import LeftOut
     from histoproto.slides.many.job import Outcome
+    from histoproto.slides.many.progress import ProgressLines
     from histoproto.slides.many.tasks import find_slides
     from histoproto.slides.options import SlideOptions
 
@@ -146,14 +149,19 @@ def segment(
     with progress_bars() as bar:
         everything = bar.add_task("slides", total=len(tasks))
         in_hand: dict[str, TaskID] = {}
+        lines = None if bar.console.is_terminal else ProgressLines(partial(typer.echo, err=True), len(tasks))
 
         def tiles(name: str, done: int, total: int) -> None:
+            if lines:
+                lines.tiles(name, done, total)
             if name not in in_hand:
                 in_hand[name] = bar.add_task(f"  {name}")
             bar.update(in_hand[name], completed=done, total=total)
 
         def slide(outcome: Outcome, done: int, total: int) -> None:
             bar.update(everything, completed=done, total=total)
+            if lines:
+                lines.slide(outcome.job.name, done)
             if outcome.job.name in in_hand:
                 bar.remove_task(in_hand.pop(outcome.job.name))
 

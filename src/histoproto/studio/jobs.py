@@ -19,6 +19,7 @@ import psutil
 from histoproto.documents.shapes import read_json_as
 from histoproto.errors import DataError, HistoProtoError, SettingError
 from histoproto.files import replace_atomically
+from histoproto.slides.many.progress import SlideProgress
 from histoproto.studio.commands import segment_arguments, train_arguments, typed
 from histoproto.studio.following import Stage, follow
 from histoproto.studio.project import Project
@@ -108,7 +109,9 @@ class Jobs:
                 os.killpg(job[1].process, signal.SIGINT)
 
     def state(self) -> dict[str, Any]:
-        """Of each kind: its exit code (None while it runs), its last words, and the command to repeat it by hand."""
+        """Of each kind: its exit code (None while it runs), its last words, the command to repeat it by hand, and while
+        it maps slides, how far the slide in hand is.
+        """
         for child in self._children:
             child.poll()
         return {kind: _told(*job) for kind in ("train", "segment") if (job := self._last(kind))}
@@ -145,12 +148,15 @@ def _told(file: Path, job: Job) -> dict[str, Any]:
         code = -1  # it was killed before it could say
         with suppress(OSError, ValueError):
             code = int(file.with_suffix(".code").read_text(encoding="utf-8"))
-    words = ""
+    lines: list[str] = []
     with suppress(OSError):
-        words = file.with_suffix(".log").read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+        lines = file.with_suffix(".log").read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    told = [SlideProgress.of_line(line) for line in lines]
+    last = next((one for one in reversed(told) if one), None)
     return {
         "code": code,
-        "words": "\n".join(words.splitlines()[-6:]),
+        "progress": vars(last) if last and code is None else None,
+        "words": "\n".join([line for line, far in zip(lines, told, strict=True) if not far][-6:]),
         "command": typed(job.arguments),
         "report": "--out" in job.arguments and (_run(job) / REPORT_FILE).is_file(),
     }

@@ -6,6 +6,7 @@ import { Command } from './copy.js';
 import { Advice } from './counts.js';
 import { People } from './people.js';
 import { Results } from './results.js';
+import { about } from './time.js';
 import { Training } from './training.js';
 
 function Curve({ scores }) {
@@ -49,6 +50,8 @@ export function Model({ state, attempt, seek }) {
       <p class="row">${running ? html`<button onClick=${() => attempt(() => post('/api/job/stop', { kind }))}>Stop</button>`
         : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
       ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : `ended with exit code ${now.code}`}</span>`}</p>
+      ${now && now.progress && html`<p class="fine far">slide ${now.progress.number} of ${now.progress.of}, ${now.progress.percent} %${about(now.progress.left)}: ${now.progress.slide}
+        <progress max="100" value=${now.progress.percent} aria-label=${`windows of ${now.progress.slide}`} /></p>`}
       ${now && kind === 'train' && html`<${Training} state=${state} />`}
       ${now && now.words && html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`}
       ${now && now.report && html`<p class="row"><a class="button" href="/api/download/report.html" download>its report: scores, curves, examples</a></p>`}
