@@ -28,6 +28,7 @@ from histoproto.data.phantom import TISSUES
 from histoproto.slides.phantom import write_phantom_slide
 
 LABELS, AGAIN, WRONG = 150, 40, 0.06
+EPOCHS, SHOWN_STEP = 20, 80  # of the full training, of which a picture is taken at a step
 FLAGS = ["--no-sandbox", "--disable-gpu"]
 SLIDE = {"width": 4224, "height": 2816, "mpp": 1.0, "field": 704, "distinct": 24, "glass": 0.0, "seed": 3}
 ASK = """async ([path, body]) => {
@@ -77,7 +78,10 @@ class Screens:
         self.page, self.out, self.suffix = page, out, suffix
         out.mkdir(parents=True, exist_ok=True)
 
-    def shoot(self, name: str) -> None:
+    def shoot(self, name: str, part: str = "") -> None:
+        """A picture of the window; `part` of the page is at its top, as far as that can be."""
+        if part:
+            self.page.evaluate("(part) => document.querySelector(part).scrollIntoView()", part)
         self.page.wait_for_timeout(700)
         self.page.screenshot(path=self.out / f"studio-{name}{self.suffix}.jpg", type="jpeg", quality=85)
 
@@ -110,6 +114,7 @@ class Screens:
         page.mouse.click(box["x"] + 0.45 * box["width"], box["y"] + 0.4 * box["height"])
         page.wait_for_selector(".spot")
         self.shoot("correct")
+        page.mouse.move(0, 0)
         self.open("contradictions", ".pairs, .empty")
         self.shoot("contradictions")
         self.open("prototypes", "ul.prototypes")
@@ -117,6 +122,21 @@ class Screens:
         self.shoot("prototypes")
         self.open("model", ".model")
         self.shoot("model")
+        if not self.suffix:
+            self.jobs()
+
+    def jobs(self) -> None:
+        """A full training as it goes, which is stopped then, and all slides mapped."""
+        self.ask("/api/job", {"kind": "train", "epochs": EPOCHS})
+        while (self.ask("/api/training")[-1]["progress"] or {}).get("step", 0) < SHOWN_STEP:
+            time.sleep(1)
+        self.shoot("training", ".card:has(.training)")
+        self.ask("/api/job/stop", {"kind": "train"})
+        self.ask("/api/job", {"kind": "segment"})
+        while self.ask("/api/state")["jobs"]["segment"]["code"] is None:
+            time.sleep(1)
+        self.page.wait_for_selector(".results .files a")
+        self.shoot("areas", ".results")
 
     def open(self, view: str, wanted: str) -> None:
         self.page.evaluate("(view) => { location.hash = view; }", view)

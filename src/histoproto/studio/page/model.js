@@ -13,15 +13,15 @@ function Curve({ scores }) {
   const known = scores.filter((one) => one.average_precision !== null);
   if (!known.length) return null;
   const most = Math.max(...known.map((one) => one.labels));
-  const x = (labels) => 40 + (540 * labels) / most;
+  const x = (labels) => 40 + (370 * labels) / most;
   const y = (value) => 170 - 150 * value;
   const line = (key) => known.map((one) => `${x(one.labels)},${y(one[key])}`).join(' ');
   const band = `${line('low')} ${known.slice().reverse().map((one) => `${x(one.labels)},${y(one.high)}`).join(' ')}`;
-  return html`<svg viewBox="0 0 600 200" class="curve" role="img" aria-label="mean average precision over labels given">
-    ${[0, 0.5, 1].map((at) => html`<g><line x1="40" x2="580" y1=${y(at)} y2=${y(at)} class="rule" /><text x="34" y=${y(at) + 4} text-anchor="end">${100 * at}</text></g>`)}
+  return html`<svg viewBox="0 0 420 200" class="curve" role="img" aria-label="mean average precision over labels given">
+    ${[0, 0.5, 1].map((at) => html`<g><line x1="40" x2="410" y1=${y(at)} y2=${y(at)} class="rule" /><text x="34" y=${y(at) + 4} text-anchor="end">${100 * at}</text></g>`)}
     <polygon points=${band} class="band" /><polyline points=${line('average_precision')} class="line" />
     ${known.map((one) => html`<g><line x1=${x(one.labels)} x2=${x(one.labels)} y1=${y(one.low)} y2=${y(one.high)} class="spread" /><circle cx=${x(one.labels)} cy=${y(one.average_precision)} r="4" class="point" /></g>`)}
-    <text x="310" y="195" text-anchor="middle">labels trained on (up to ${most})</text></svg>`;
+    <text x="225" y="195" text-anchor="middle">labels trained on (up to ${most})</text></svg>`;
 }
 
 export function flat({ labels, gain, low, high, flat: still }) { // what the last labels brought, in words
@@ -46,6 +46,7 @@ export function Model({ state, attempt, seek }) {
   const job = (kind, title, what, ready, choices = null, options = {}) => {
     const now = state.jobs[kind];
     const running = now && now.code === null;
+    const words = () => html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`;
     return html`<section class="card"><h2>${title}</h2><p>${what}</p>${choices}
       <p class="row">${running ? html`<button onClick=${() => attempt(() => post('/api/job/stop', { kind }))}>Stop</button>`
         : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
@@ -53,7 +54,7 @@ export function Model({ state, attempt, seek }) {
       ${now && now.progress && html`<p class="fine far">slide ${now.progress.number} of ${now.progress.of}, ${now.progress.percent} %${about(now.progress.left)}: ${now.progress.slide}
         <progress max="100" value=${now.progress.percent} aria-label=${`windows of ${now.progress.slide}`} /></p>`}
       ${now && kind === 'train' && html`<${Training} state=${state} />`}
-      ${now && now.words && html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`}
+      ${now && now.words && (now.code === 0 ? html`<details><summary>what it said last</summary>${words()}</details>` : words())}
       ${now && now.report && html`<p class="row"><a class="button" href="/api/download/report.html" download>its report: scores, curves, examples</a></p>`}
       ${ready && html`<${Command} text=${commands[kind]} what=${title} />`}</section>`;
   };

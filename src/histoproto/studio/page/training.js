@@ -65,5 +65,5 @@ export function Training({ state }) {
       ${stages.map((one) => html`<li>${one.title && `${one.title}: `}<b>${far(one, running)}</b>
         ${running && one.state === 'training' && html`<progress max=${one.progress.steps} value=${one.progress.step} aria-label="steps" />`}</li>`)}</ol>`}
     ${shown && html`<${Curves} curves=${shown.curves} steps=${steps} />`}
-    ${unscored && html`<p class="fine">No score of held-out patches: that takes labels on several slides.</p>`}</div>`;
+    ${unscored && html`<p class="fine">No score of held-out patches: whole slides are held out, at most a tenth of the labels, and none is as small.</p>`}</div>`;
 }
