@@ -102,6 +102,9 @@ class Screens:
         page.reload()
         self.open("label", "img.tile")
         page.wait_for_selector(".guess")
+        while not self.is_amid(page.get_attribute("img.tile", "data-tile")):
+            page.keyboard.press("s")
+            page.wait_for_timeout(500)
         self.shoot("label")
         page.click("text=Many tiles")
         page.wait_for_selector(".grid img")
@@ -124,6 +127,12 @@ class Screens:
         self.shoot("model")
         if not self.suffix:
             self.jobs()
+
+    def is_amid(self, tile: str) -> bool:
+        """Whether there is slide all around a tile."""
+        found = self.ask(f"/api/tile/{tile}")
+        within = zip((found["x"], found["y"]), (SLIDE["width"], SLIDE["height"]), strict=True)
+        return all(found["side"] <= start <= whole - 2 * found["side"] for start, whole in within)
 
     def jobs(self) -> None:
         """A full training as it goes, which is stopped then, and all slides mapped."""

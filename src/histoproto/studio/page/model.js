@@ -9,6 +9,8 @@ import { Results } from './results.js';
 import { about } from './time.js';
 import { Training } from './training.js';
 
+const STOPPED = 130; // the exit code of a command after Ctrl-C
+
 function Curve({ scores }) {
   const known = scores.filter((one) => one.average_precision !== null);
   if (!known.length) return null;
@@ -46,15 +48,15 @@ export function Model({ state, attempt, seek }) {
   const job = (kind, title, what, ready, choices = null, options = {}) => {
     const now = state.jobs[kind];
     const running = now && now.code === null;
-    const words = () => html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words}</pre>`;
+    const words = () => html`<pre tabindex="0" aria-label=${`last words: ${title}`}>${now.words.trim()}</pre>`;
     return html`<section class="card"><h2>${title}</h2><p>${what}</p>${choices}
       <p class="row">${running ? html`<button onClick=${() => attempt(() => post('/api/job/stop', { kind }))}>Stop</button>`
         : html`<button class="main" disabled=${!ready} onClick=${() => attempt(() => post('/api/job', { kind, ...options }))}>Start</button>`}
-      ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : `ended with exit code ${now.code}`}</span>`}</p>
+      ${now && html`<span role="status">${running ? 'running' : now.code === 0 ? 'finished' : now.code === STOPPED ? 'stopped' : `ended with exit code ${now.code}`}</span>`}</p>
       ${now && now.progress && html`<p class="fine far">slide ${now.progress.number} of ${now.progress.of}, ${now.progress.percent} %${about(now.progress.left)}: ${now.progress.slide}
         <progress max="100" value=${now.progress.percent} aria-label=${`windows of ${now.progress.slide}`} /></p>`}
       ${now && kind === 'train' && html`<${Training} state=${state} />`}
-      ${now && now.words && (now.code === 0 ? html`<details><summary>what it said last</summary>${words()}</details>` : words())}
+      ${now && now.words.trim() && (now.code === 0 ? html`<details><summary>what it said last</summary>${words()}</details>` : words())}
       ${now && now.report && html`<p class="row"><a class="button" href="/api/download/report.html" download>its report: scores, curves, examples</a></p>`}
       ${ready && html`<${Command} text=${commands[kind]} what=${title} />`}</section>`;
   };
