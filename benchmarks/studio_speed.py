@@ -5,7 +5,8 @@
 The server runs as a process of its own and is asked over HTTP, as the page does. The slide is a pyramidal TIFF of
 tissue, a few drawn fields repeated; the others are the same file under other names. What is measured: from the start
 to the first tile; a piece of the slide; a label and the next tile, alone and while a round is being learnt; a round;
-memory of the server and of the process that learns. Where there are playwright and Chromium, a browser is driven, too.
+pieces of the map, and how the rest of it follows; memory of the server and of its other processes. Where there are
+playwright and Chromium, a browser is driven, too.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from histoproto.data.phantom_slide import draw_slide
 
 TILE, FIELDS, STEP, LEVELS = 512, 6, 4, 4
 MPP = 0.25
-
-
 MANY = 200
 """Labels that are given while the model learns; each ten begin another round."""
+ON_SCREEN, AHEAD, FEW = 8, 30, 9
+"""Pieces of the map that are asked for, seconds in which it is gone on with, and labels given meanwhile (no ten: that
+would begin a round)."""
 PAUSE = 500
 """Milliseconds that a person takes to look at a tile, at the least."""
 LABEL_AND_NEXT = """() => new Promise((done) => {
@@ -60,7 +62,7 @@ class Server:
 
     def __init__(self, slides: list[Path], project: Path):
         command = [sys.executable, "-m", "histoproto", "studio", *map(str, slides), "--project", str(project)]
-        self.started = time.monotonic()
+        self.project, self.started = project, time.monotonic()
         self.process = subprocess.Popen([*command, "--no-browser"], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.address = self.process.stdout.readline().split()[-1]
@@ -142,6 +144,34 @@ def measure(server: Server, labels: int, pool: int) -> None:
     row("label and next tile while learning", seconds)
     memory = server.memory()
     row("MiB of server, of learner", [memory["server"]], memory["learner"])
+    maps(server)
+
+
+def maps(server: Server, slide: str = "slide-0") -> None:
+    """Pieces of the map on the screen, and the rest of the slide, which follows while somebody labels and learns."""
+    learn(server, "round again")
+    state = server.ask("/api/state")
+    number, side = state["round"], state["slides"][0]["width"]
+    seconds = []
+    for index in range(ON_SCREEN):  # at the middle, from left to right
+        begun = time.monotonic()
+        server.ask(f"/api/map/{number}/{slide}/{side.bit_length() - 1}/{side // 1024 + index}_{side // 1024}.png")
+        seconds.append(time.monotonic() - begun)
+    row("piece of the map at the scale of the model", seconds)
+    while not (first := server.ask("/api/state")["ahead"]["done"]):
+        time.sleep(0.1)
+    begun, seconds = time.monotonic(), []
+    while time.monotonic() - begun < AHEAD:
+        time.sleep(AHEAD / FEW)
+        seconds += [label(server, 0, undo=True)] if len(seconds) < FEW else []
+    ahead = server.ask("/api/state")["ahead"]
+    row("label and next tile while the map is gone on with", seconds)
+    row(f"s a block, of {ahead['of']}", [], (time.monotonic() - begun) / (ahead["done"] - first))
+    kept = [path.stat().st_size for path in server.project.glob(f"rounds/{number:04d}/pieces/maps/*/*.png")]
+    row("kB on the disk a block", [], sum(kept) / 1000 / ahead["done"])
+    memory = server.memory()
+    row("MiB of server, of both processes beside", [memory["server"]], memory["learner"])
+    learn(server, "round that the map waits for")
 
 
 def label(server: Server, number: int, undo: bool = False) -> float:
