@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import histoproto.studio.commands as commands_module
 from histoproto.errors import DataError, SettingError
 from histoproto.slides.many.progress import SlideProgress
 from histoproto.slides.many.tasks import find_slides
-from histoproto.studio.jobs import Jobs
+from histoproto.studio.jobs import _WATCH, Jobs
 from histoproto.studio.project import Project, ProjectSettings
 from histoproto.studio.records import SlideRow
 
@@ -98,3 +102,15 @@ def test_how_far_the_maps_are_is_read_from_the_log(project: Project) -> None:
         assert time.monotonic() < until
         time.sleep(0.1)
     assert jobs.state()["segment"]["progress"] is None  # it is over
+
+
+@pytest.mark.slow
+def test_a_command_whose_libraries_swallow_the_first_stop_is_stopped_all_the_same(tmp_path: Path) -> None:
+    deaf = "import time\nprint('there', flush=True)\ntry: time.sleep(100)\nexcept KeyboardInterrupt: time.sleep(100)"
+    command = [sys.executable, "-c", _WATCH, str(tmp_path / "code"), sys.executable, "-c", deaf]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as watch:
+        assert watch.stdout
+        assert watch.stdout.readline() == b"there\n"
+        os.killpg(watch.pid, signal.SIGINT)
+        assert watch.wait(60) == 0
+    assert int((tmp_path / "code").read_text()) == -signal.SIGINT

@@ -26,10 +26,19 @@ from histoproto.studio.project import Project
 
 REPORT_FILE = "report.html"
 _WATCH = """
-import signal, subprocess, sys
-signal.signal(signal.SIGINT, lambda *_: None)  # it is for the command, which begins with the usual answer to it
+import signal
+stops = []
+signal.signal(signal.SIGINT, lambda *_: stops.append(1))  # for the command, which begins with the usual answer
+import subprocess, sys
 code, *command = sys.argv[1:]
-open(code, "w").write(str(subprocess.call(command)))
+child = subprocess.Popen(command)
+while child.poll() is None:
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        if stops:  # some library that was being loaded has swallowed it
+            child.send_signal(signal.SIGINT)
+open(code, "w").write(str(child.returncode))
 """
 """Runs a command and writes down how it ended, for whoever looks later."""
 
