@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from browsing import CHROMIUM, FLAGS, Studio, violations, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, violations, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio import learning
@@ -17,10 +17,7 @@ from histoproto.studio.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("axe_playwright_python")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 NAMES = ["tumour", "stroma", "necrosis"]
 
 

@@ -9,15 +9,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from browsing import CHROMIUM, FLAGS, Studio, open_page, violations, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, open_page, violations, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("axe_playwright_python")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 LISTED = "async () => (await (await fetch('/api/state')).json()).slides.map((one) => `${one.name} ${one.mpp}`).join()"
 
 

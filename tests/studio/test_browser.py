@@ -14,17 +14,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from browsing import CHROMIUM, FLAGS, Studio, open_page, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, open_page, wait_until
 from histoproto.data.phantom import TISSUES
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.studio.project import Project
 from histoproto.studio.rounds import read_guesses
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 TILE = 128
 
 

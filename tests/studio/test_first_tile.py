@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
-from browsing import CHROMIUM, FLAGS, Studio, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 EARLY = 3
 """Times that there is no tile yet."""
 

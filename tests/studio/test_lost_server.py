@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from browsing import CHROMIUM, FLAGS, Studio, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.studio.project import Project
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 ALERT = "() => document.querySelector('[role=alert]')?.textContent || ''"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from browsing import CHROMIUM, FLAGS, Studio, open_page, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, open_page, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio import learning
@@ -19,10 +19,7 @@ from histoproto.studio.adding import add_slides
 from histoproto.studio.project import Project, ProjectSettings
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 CORNER = "slides/s/100/100/12"
 AHEAD = "async () => (await (await fetch('/api/state')).json()).ahead"
 ALL = f"async () => {{ const {{ done, of }} = await ({AHEAD})(); return done === of; }}"

@@ -38,6 +38,14 @@ def settle(session: Session) -> None:
         time.sleep(0.02)
 
 
+def settled(folder: Path, slides: list[SlideTask]) -> Session:
+    """A new project of these slides."""
+    session = Session(folder, slides, automatic=False)
+    session.begin(SETTINGS)
+    settle(session)
+    return session
+
+
 def names(session: Session) -> list[str]:
     return [slide.name for slide in session.opened().store.slides()]
 
@@ -45,9 +53,7 @@ def names(session: Session) -> list[str]:
 def test_what_is_said_on_the_page_adds_the_slide_at_once_and_after_a_restart(
     slides: list[SlideTask], tmp_path: Path
 ) -> None:
-    session = Session(tmp_path / "p", slides, automatic=False)
-    session.begin(SETTINGS)
-    settle(session)
+    session = settled(tmp_path / "p", slides)
     assert names(session) == ["a"]
     assert [(one.name, one.width, one.height) for one in session.beginning.waiting()] == [
         ("b", 256, 256),
@@ -100,9 +106,7 @@ def test_what_was_said_before_there_was_a_project(slides: list[SlideTask], tmp_p
 
 
 def test_the_option_counts_for_what_waits(slides: list[SlideTask], tmp_path: Path) -> None:
-    session = Session(tmp_path / "p", slides, automatic=False)
-    session.begin(SETTINGS)
-    settle(session)
+    session = settled(tmp_path / "p", slides)
     session.end()
     again = Session(tmp_path / "p", [SlideTask(task.path, 2.0) for task in slides[1:]], automatic=False)
     again.begin()
@@ -112,9 +116,7 @@ def test_the_option_counts_for_what_waits(slides: list[SlideTask], tmp_path: Pat
 
 
 def test_an_answer_outlives_a_crash_before_the_slide_is_added(slides: list[SlideTask], tmp_path: Path) -> None:
-    session = Session(tmp_path / "p", slides[:2], automatic=False)
-    session.begin(SETTINGS)
-    settle(session)
+    session = settled(tmp_path / "p", slides[:2])
     session.end()
     Scales(tmp_path / "p").say({"b": 0.5})  # and nothing more was done
     again = Session(tmp_path / "p", automatic=False)
@@ -125,9 +127,7 @@ def test_an_answer_outlives_a_crash_before_the_slide_is_added(slides: list[Slide
 
 
 def test_a_slide_that_cannot_be_added_is_told_and_asked_for_again(slides: list[SlideTask], tmp_path: Path) -> None:
-    session = Session(tmp_path / "p", slides[:2], automatic=False)
-    session.begin(SETTINGS)
-    settle(session)
+    session = settled(tmp_path / "p", slides[:2])
     slides[1].path.write_bytes(b"no picture")
     session.beginning.use(session.opened(), {"b": 0.5})
     settle(session)
@@ -162,9 +162,7 @@ def test_the_route_takes_all_or_nothing(slides: list[SlideTask], tmp_path: Path)
 
 
 def test_a_damaged_list_asks_anew(slides: list[SlideTask], tmp_path: Path) -> None:
-    session = Session(tmp_path / "p", slides, automatic=False)
-    session.begin(SETTINGS)
-    settle(session)
+    session = settled(tmp_path / "p", slides)
     session.end()
     (tmp_path / "p" / WAITING_FILE).write_text("[{")
     again = Session(tmp_path / "p", slides, automatic=False)

@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 
-from browsing import CHROMIUM, FLAGS, Studio, wait_until
+from browsing import CHROMIUM, FLAGS, IN_A_BROWSER, Studio, wait_until
 from histoproto.slides.phantom import write_phantom_slide
 from histoproto.slides.task import SlideTask
 from histoproto.studio.project import ProjectSettings
 from histoproto.studio.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 NAMES = ["tumour", "stroma", "necrosis"]
 MANY = 10
 Place = tuple[float, float]

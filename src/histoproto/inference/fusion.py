@@ -15,6 +15,7 @@ from histoproto.inference.gating import gate
 Fusion = Literal["raw", "minmax"]
 Ranges = list[tuple[Tensor, Tensor]]
 LEVEL = 1e-6
+"""Of the remainder, where maps are stretched: so little that it wins only where all others are 0."""
 
 
 def fuse_scales(

@@ -17,15 +17,18 @@ CERTAIN = 6.0
 """Image logit of the remainder: every label had it, so it is there."""
 
 
+def told_apart(frequency: Tensor) -> Tensor:
+    """The tissues that image labels teach: some training patches hold them, and others do not; C bool."""
+    return (frequency > 0) & (frequency < 1)
+
+
 def remainder_of(frequency: Tensor) -> tuple[int, ...]:
     """The tissues of the remainder; none where nothing else can be learnt, either.
 
     Args:
         frequency: C, part of the training patches that hold each tissue, in [0, 1].
     """
-    always = frequency >= 1
-    learnt = (frequency > 0) & ~always
-    return tuple(always.nonzero().flatten().tolist()) if learnt.any() else ()
+    return tuple((frequency >= 1).nonzero().flatten().tolist()) if told_apart(frequency).any() else ()
 
 
 def level(maps: Tensor, remainder: Sequence[int]) -> Tensor:

@@ -103,8 +103,8 @@ class ModelCard(BaseModel):
     def _one_threshold_each(self) -> ModelCard:
         if len(self.thresholds) != len(self.tissues):
             raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.tissues)} tissues")
-        if any(not 0 <= tissue < len(self.tissues) for tissue in self.remainder):
-            raise ValueError(f"remainder names tissue {max(self.remainder)} of {len(self.tissues)}")
+        if unknown := [tissue for tissue in self.remainder if not 0 <= tissue < len(self.tissues)]:
+            raise ValueError(f"remainder names tissue {unknown[0]} of {len(self.tissues)}")
         return self
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from histoproto.errors import DataError, HistoProtoError, sentence
 from histoproto.slides.many.tasks import name_slides
+from histoproto.slides.reading.opening import lacks_mpp
 from histoproto.slides.task import SlideTask
 from histoproto.studio.adding import add_slides, missing_slides
 from histoproto.studio.project import Project
@@ -117,7 +118,7 @@ class Beginning:
         if self.problem:
             raise DataError(self.problem)
         if waiting := self.waiting():
-            raise DataError(f"{waiting[0].path} does not say how many µm a pixel is wide; say it: SlideTask(path, mpp)")
+            raise DataError(f"{lacks_mpp(waiting[0].path)}; say it: SlideTask(path, mpp)")
 
     def stop(self) -> None:
         """End looking at tiles."""
@@ -178,8 +179,7 @@ class Beginning:
 
     def _let_wait(self, scales: Scales, slide: Waiting) -> None:
         scales.keep([slide])
-        lack = "; ".join(filter(None, (f"{slide.path} does not say how many µm a pixel is wide", slide.hint)))
-        self._told(f"{lack}; the page asks for it, or --mpp says it")
+        self._told(f"{lacks_mpp(slide.path, slide.hint)}; the page asks for it, or --mpp says it")
 
     def _take_over(self, project: Project, scales: Scales) -> None:
         from histoproto.studio.taking_over import take_over  # shapely and more: not for every start

@@ -64,14 +64,16 @@ def learn(project: Project, told: Told = lambda *_: None) -> int:
     labels = {tile: label for tile, label in project.store.labels().items() if label.verdict == "label"}
     tiles = project.store.tiles()
     usable = [label for tile, label in labels.items() if not tiles[tile].checks]
-    _refuse_too_few(project, [label.ticks for label in usable])
+    ticks = [label.ticks for label in usable]
+    learnt_from = _learnt_from(project, ticks)
+    _refuse_too_few(project, ticks, learnt_from)
     told("reading tiles", 0, len(usable))
     project.export_labels(folder / "data")
     told("training", 0, 1)
     with kept_with(project):
         run = train(folder / "data", folder / "run", _settings(project, len(usable)))
     carry_over(project, run)
-    finish_round(project, number, _learnt_from(project, [label.ticks for label in usable]), told)
+    finish_round(project, number, learnt_from, told)
     return number
 
 
@@ -100,12 +102,11 @@ def finish_round(project: Project, number: int, learnt_from: Score, told: Told =
         np.savez(file, tiles=ids, chances=chances)
 
 
-def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]]) -> None:
+def _refuse_too_few(project: Project, ticks: Sequence[tuple[str, ...]], learnt_from: Score) -> None:
     if len(ticks) < LEAST_LABELS:
         raise DataError(f"{len(ticks)} tiles are labelled that may be trained on; label at least {LEAST_LABELS}")
     names = project.tissues.names
-    known = _learnt_from(project, ticks)
-    if len(known.untaught) + len(known.everywhere) == len(names):
+    if len(learnt_from.untaught) + len(learnt_from.everywhere) == len(names):
         raise DataError(
             f"all {len(ticks)} labels say the same ({', '.join(ticks[0]) or 'none of the tissues'}); a tissue is "
             f"learnt from tiles that have it and tiles that do not: label a tile {_contrast(names, ticks[0])}"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import traceback
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import psutil
 
 from histoproto.errors import HistoProtoError, sentence
 from histoproto.studio.maps import Place
+from histoproto.studio.processes import begin, logged
 from histoproto.studio.project import Project
 
 if TYPE_CHECKING:
@@ -58,25 +57,14 @@ class Mapper:
 
     def _ready(self) -> tuple[Any, Any]:
         if self._process is None or not self._process.is_alive():
-            context = get_context("spawn")
-            self._orders, theirs = context.Pipe()
-            self._process = context.Process(target=_work, args=(self.project.folder, theirs), daemon=True)
-            self._process.start()
-            theirs.close()
+            self._process, self._orders = begin(_work, self.project.folder)
         return self._process, self._orders
 
 
 def _work(folder: Path, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
     with contextlib.suppress(psutil.Error, OSError):
         psutil.Process().nice(LOW if os.name == "posix" else psutil.BELOW_NORMAL_PRIORITY_CLASS)
-    (folder / "logs").mkdir(exist_ok=True)
-    with (
-        contextlib.suppress(EOFError, OSError),  # the server has ended
-        (folder / "logs" / "mapping.log").open("w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    with contextlib.suppress(EOFError, OSError), logged(folder, "mapping.log"):  # until the server has ended
         import torch  # seconds, for which the server shall not wait
 
         from histoproto.studio.mapping import Maps

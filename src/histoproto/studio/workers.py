@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from histoproto.errors import HistoProtoError, sentence
+from histoproto.studio.processes import begin, logged
 from histoproto.studio.project import Project
 from histoproto.studio.records import Tile
 
@@ -174,11 +173,7 @@ class Learner:
     def _ready(self) -> None:
         if self._process is not None and self._process.is_alive():
             return
-        context = get_context("spawn")
-        self._orders, theirs = context.Pipe()
-        self._process = context.Process(target=_rounds, args=(self.project.folder, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process, self._orders = begin(_rounds, self.project.folder)
         threading.Thread(target=self._listen, args=(self._orders, self._process), daemon=True).start()
 
     def stop(self) -> None:
@@ -219,14 +214,7 @@ class Learner:
 
 
 def _rounds(folder: Path, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server answers Ctrl-C
-    (folder / "logs").mkdir(exist_ok=True)
-    with (
-        contextlib.suppress(EOFError),  # the server has ended
-        (folder / "logs" / "learning.log").open("w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    with contextlib.suppress(EOFError), logged(folder, "learning.log") as log:  # until the server has ended
         importlib.import_module("histoproto.studio.learning")  # seconds: torch and Lightning, not for the server
         while order := connection.recv():
             log.seek(0)

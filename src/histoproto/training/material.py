@@ -23,7 +23,7 @@ from histoproto.data.masks import read_mask
 from histoproto.data.mosaic import MixedDataset, MosaicDataset
 from histoproto.errors import DataError, SettingError
 from histoproto.methods.registry import method_class
-from histoproto.model.remainder import remainder_of
+from histoproto.model.remainder import remainder_of, told_apart
 from histoproto.tissue import TissueSet
 from histoproto.training.holdout import hold_out
 from histoproto.training.patch_size import choose_patch_size
@@ -107,7 +107,7 @@ def _on_remainder(training: list[Patch], settings: Settings, tissues: TissueSet)
     if method_class(settings).architecture == "segmentation":
         return []
     frequency = _frequency(training)
-    if ((frequency == 0) | (frequency == 1)).all():
+    if not told_apart(frequency).any():
         shown = " and ".join(name for name, part in zip(tissues.names, frequency, strict=True) if part) or "none"
         raise DataError(
             f"all {len(training)} training patches have the same tissues ({shown}); a tissue is learnt from patches "

@@ -77,13 +77,15 @@ def require_mpp(reader: SlideReader, option: str = "--mpp", wanted: float | None
         DataError: the file does not say, and nobody else did; or the file's is far from what is wanted.
     """
     if reader.mpp is None:
-        raise DataError(
-            f"{'; '.join(filter(None, (f'{reader.path} does not say how many µm a pixel is wide', unsaid(reader))))}; "
-            f"give it with {option} (0.25 at 40×, 0.5 at 20×)"
-        )
+        raise DataError(f"{lacks_mpp(reader.path, unsaid(reader))}; give it with {option} (0.25 at 40×, 0.5 at 20×)")
     if wanted is not None:
         check_scale(reader.path, reader.mpp, wanted, reader.told, option)
     return reader.mpp
+
+
+def lacks_mpp(path: Path, hint: str = "") -> str:
+    """That a slide is of unknown µm/px, in words; `hint` is what it says instead, see `unsaid`."""
+    return "; ".join(filter(None, (f"{path} does not say how many µm a pixel is wide", hint)))
 
 
 def unsaid(reader: SlideReader) -> str:
