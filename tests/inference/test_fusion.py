@@ -7,9 +7,10 @@ import torch.nn.functional as F
 
 from histoproto.errors import SettingError
 from histoproto.inference.background import background_activation, glass_mask, label_probabilities
-from histoproto.inference.fusion import fuse_scales, minmax, upsample_maps
+from histoproto.inference.fusion import fuse_scales, minmax
 from histoproto.inference.gating import gate_softly, present_tissues, strongest
 from histoproto.inference.views import VIEWS, mean_of_views
+from histoproto.model.lattice import upsample_maps
 from histoproto.model.network import ClassMaps
 
 WEIGHTS = (0.3, 0.3, 0.4)

@@ -6,12 +6,12 @@ import torch
 
 from fakes import ColourNetwork
 from histoproto.config import InferenceSettings
-from histoproto.inference.fusion import upsample_maps
 from histoproto.inference.gating import strongest
 from histoproto.inference.large import windowed_evidence
 from histoproto.inference.patches import Evidence, as_batch, gated, patch_evidence, patch_maps
 from histoproto.inference.places import LEAST_SHARE, place_evidence, spread
 from histoproto.inference.windows import CELL, Window, blend, window_grid, window_weights
+from histoproto.model.lattice import upsample_maps
 from histoproto.model.network import Network
 
 THRESHOLDS = torch.tensor([0.5, 0.3, 0.9])

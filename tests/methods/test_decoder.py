@@ -18,6 +18,7 @@ def test_decoder_learns_from_the_masks_of_the_prototypes() -> None:
     warm, later = method.losses(batch, 0.0), method.losses(batch, 0.5)
     out = method.network(batch["image"])
     fused = fuse_scales(out.merged, (32, 32), settings.inference.fusion_weights, "raw")
+    assert out.merged[0].shape[-1] == 4  # so that pixels are taken two by two of a cell of eight
     masks = torch.where(batch["labels"][:, 0, None, None] == 0, 1, 0).expand(3, 32, 32).clone()
     masks[0] = (fused[0, 1] > fused[0, 0]).long()
     maps = method.network.class_maps(batch["image"]).maps[0]

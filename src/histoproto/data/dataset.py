@@ -40,7 +40,9 @@ class Sample(TypedDict, total=False):
     mosaic_mask: Tensor
     """S×S label map of the mosaic."""
     features: Sequence[Tensor]
-    """C_s×H_s×W_s of an encoder that is frozen, for scales 2, 3, 4; then `image` is there only if it is needed."""
+    """C_s×H_s×W_s of an encoder that is frozen, for scales 2, 3, 4; in place of `image`."""
+    glass: Tensor
+    """S×S bool, where the image that was made features of shows glass; only where that is asked for."""
     known: Tensor
     """S×S label map of an image that is itself a mosaic, −1 throughout one that is a patch."""
 
@@ -104,9 +106,8 @@ class PatchDataset(Dataset[Sample]):
             features = torch.from_numpy(np.array(self.teacher_features()[index], dtype=np.float32))
             sample["teacher"] = dihedral(features, code)
         if self.read_label_map is not None:
-            labels = Image.fromarray(mirror_to_square(self.read_label_map(patch)))
-            labels = labels.resize((self.size,) * 2, Image.Resampling.NEAREST)
-            sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
+            labels = fit_label_map(self.read_label_map(patch), self.size)
+            sample["mask"] = dihedral(torch.from_numpy(labels.astype(np.int64)), code)
         return sample
 
     def plain(self) -> PatchDataset:
@@ -131,6 +132,12 @@ def fit_to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
             (size, size), Image.Resampling.BOX if len(square) >= size else Image.Resampling.BICUBIC
         )
     )
+
+
+def fit_label_map(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A label map, H×W, of the patch that `fit_to_size` made size×size."""
+    square = Image.fromarray(mirror_to_square(labels))
+    return np.asarray(square.resize((size, size), Image.Resampling.NEAREST))
 
 
 def mirror_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

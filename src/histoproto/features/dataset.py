@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
 from histoproto.data.augment import dihedral
-from histoproto.data.dataset import PatchDataset, Sample, fit_to_size
+from histoproto.data.dataset import PatchDataset, Sample, fit_label_map, fit_to_size
 from histoproto.data.images import read_image
 from histoproto.errors import DataError
 from histoproto.features import views
 from histoproto.features.filling import Pixels
 from histoproto.features.shelf import Shelf
 
+FindGlass = Callable[[Pixels], NDArray[np.bool_]]
 MOST_PATCHES = 500
 """Patches that statistics are made of; more would not change three digits."""
 
@@ -28,23 +30,30 @@ class FeatureDataset(PatchDataset):
         plain: the patches; without its augmentation each is shown as it is.
         shelf: has, or will have, the features of all views.
         count: views of each patch.
-        with_images: give the image of the view beside its features.
+        find_glass: what tells where a patch, S×S×3, shows glass, S×S, if that is to come with its features.
 
     Attributes:
         digests: of the pixels of each patch.
+        glass: of each image, as bits; all views of a patch have the glass of its own colours.
         teacher: a shelf whose last map of each patch as it is comes with the sample, turned like the view.
 
     The view of a patch in an epoch is a function of (seed, epoch, index), as the augmentation of an image is.
     """
 
-    def __init__(self, plain: PatchDataset, shelf: Shelf, count: int, with_images: bool = False):
+    def __init__(self, plain: PatchDataset, shelf: Shelf, count: int, find_glass: FindGlass | None = None):
         super().__init__(plain.patches, plain.size, plain.augmentation)
         self.read_label_map = plain.read_label_map
-        self.shelf, self.with_images = shelf, with_images
+        self.shelf, self.find_glass = shelf, find_glass
         self.count = count if plain.augmentation else 1
         self.jitter = plain.augmentation.jitter if plain.augmentation else 0.0
         self.teacher: Shelf | None = None
-        self.digests = [views.digest(self.pixels(index)) for index in range(len(self.patches))]
+        self.digests: list[bytes] = []
+        self.glass: list[NDArray[np.uint8]] = []
+        for index in range(len(self.patches)):
+            pixels = self.pixels(index)
+            self.digests.append(views.digest(pixels))
+            if find_glass is not None:
+                self.glass.append(np.packbits(find_glass(pixels)))
 
     def pixels(self, index: int) -> Pixels:
         """A patch as it is, S×S×3."""
@@ -63,20 +72,24 @@ class FeatureDataset(PatchDataset):
             features=self.shelf.read(views.key(image, view, self.jitter)),
             labels=torch.tensor(patch.labels, dtype=torch.float32),
         )
-        if self.with_images:
-            changed = views.stained(self.pixels(index), image, view, self.jitter)
-            sample["image"] = dihedral(torch.tensor(changed).permute(2, 0, 1).float() / 255, code)
+        if self.glass:
+            sample["glass"] = dihedral(self.glass_of(index), code)
         if self.teacher is not None:
             sample["teacher"] = dihedral(self.teacher.read(image)[-1].float(), code)
         if self.read_label_map is not None:
-            labels = Image.fromarray(self.read_label_map(patch)).resize((self.size,) * 2, Image.Resampling.NEAREST)
-            sample["mask"] = dihedral(torch.from_numpy(np.array(labels, dtype=np.int64)), code)
+            labels = fit_label_map(self.read_label_map(patch), self.size)
+            sample["mask"] = dihedral(torch.from_numpy(labels.astype(np.int64)), code)
         return sample
+
+    def glass_of(self, index: int) -> Tensor:
+        """Where an image shows glass, S×S bool."""
+        bits = np.unpackbits(self.glass[index], count=self.size**2)
+        return torch.from_numpy(bits.reshape(self.size, self.size).astype(np.bool_))
 
     def plain(self) -> FeatureDataset:
         """The same patches as they are."""
         twin = copy.copy(self)
-        twin.augmentation, twin.count, twin.with_images, twin.teacher, twin.read_label_map = None, 1, False, None, None
+        twin.augmentation, twin.count, twin.glass, twin.teacher, twin.read_label_map = None, 1, [], None, None
         return twin
 
     def statistics(self) -> tuple[list[Tensor], list[Tensor]]:

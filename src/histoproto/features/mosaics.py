@@ -10,7 +10,7 @@ import torch
 from histoproto.data.dataset import Sample
 from histoproto.data.mosaic import MixedDataset
 from histoproto.features import views
-from histoproto.features.dataset import FeatureDataset
+from histoproto.features.dataset import FeatureDataset, FindGlass
 from histoproto.features.filling import Pixels
 from histoproto.features.shelf import Shelf
 
@@ -28,8 +28,8 @@ class MixedFeatures(FeatureDataset):
         mosaic_digests: of the pixels of each.
     """
 
-    def __init__(self, mixed: MixedDataset, shelf: Shelf, count: int, with_images: bool = False):
-        super().__init__(mixed, shelf, count, with_images)
+    def __init__(self, mixed: MixedDataset, shelf: Shelf, count: int, find_glass: FindGlass | None = None):
+        super().__init__(mixed, shelf, count, find_glass)
         drawing = copy.copy(mixed.mosaics)
         drawing.seed = 0
         self.mosaics: list[tuple[Pixels, Pixels]] = []
@@ -37,6 +37,8 @@ class MixedFeatures(FeatureDataset):
             image, known = drawing.draw(0, index)
             pixels = (image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             self.mosaics.append((pixels, known.byte().numpy()))
+            if find_glass is not None:
+                self.glass.append(np.packbits(find_glass(pixels)))
         self.mosaic_digests = [views.digest(pixels) for pixels, _ in self.mosaics]
 
     def mosaic_pixels(self, index: int) -> Pixels:
@@ -50,14 +52,14 @@ class MixedFeatures(FeatureDataset):
             sample["known"] = torch.full((self.size, self.size), -1)
             return sample
         number = int(np.random.default_rng((epoch, index)).integers(len(self.mosaics)))
-        pixels, known = self.mosaics[number]
+        known = self.mosaics[number][1]
         sample = Sample(
             features=self.shelf.read(self.mosaic_digests[number]),
             known=torch.from_numpy(known.astype(np.int64)),
             labels=torch.zeros(len(self.patches[0].labels or ())),
         )
-        if self.with_images:
-            sample["image"] = torch.tensor(pixels).permute(2, 0, 1).float() / 255
+        if self.glass:
+            sample["glass"] = self.glass_of(len(self.patches) + number)
         if self.teacher is not None:
             sample["teacher"] = torch.zeros(self.teacher.description.maps[-1])
         return sample

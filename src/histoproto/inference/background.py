@@ -52,9 +52,16 @@ def glass_in_strips(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found
 
 
-def without_glass(labels: Tensor, images: Tensor) -> Tensor:
-    """Label maps B×H×W with −1 where images (B×3×H×W in [0, 1]) show glass: bright in R, G and B, not smoothed."""
-    return labels.masked_fill(images.amin(dim=1) >= GLASS_BRIGHTNESS / 255, -1)
+def bright_pixels(images: Tensor) -> Tensor:
+    """Glass as quickly as it can be found: what is bright in R, G and B, not smoothed.
+
+    Args:
+        images: …×3×H×W in [0, 1].
+
+    Returns:
+        …×H×W bool.
+    """
+    return images.amin(dim=-3) >= GLASS_BRIGHTNESS / 255
 
 
 def background_activation(foreground: Tensor) -> Tensor:

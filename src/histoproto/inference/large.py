@@ -13,11 +13,12 @@ from torch import Tensor
 from histoproto.config import InferenceSettings
 from histoproto.inference.background import glass_in_strips
 from histoproto.inference.crf import dense_crf
-from histoproto.inference.fusion import Ranges, upsample_maps
+from histoproto.inference.fusion import Ranges
 from histoproto.inference.patches import Evidence, add_ranges, as_batch, patch_evidence
 from histoproto.inference.places import place_evidence, spread
 from histoproto.inference.strangeness import Strangeness
 from histoproto.inference.windows import CELL, OVERLAP, Window, blend, window_grid
+from histoproto.model.lattice import upsample_maps
 from histoproto.model.network import Network
 
 BATCH = 16

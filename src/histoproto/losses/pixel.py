@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from histoproto.model.lattice import Lattice
+
 
 def pixel_loss(maps: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over the labelled pixels.
+    """Mean cross-entropy over the labelled pixels, of a `Lattice` where maps are much coarser than labels.
 
     Args:
         maps: logits B×C×h×w; enlarged (bilinear) to the size of the labels.
@@ -19,7 +21,8 @@ def pixel_loss(maps: Tensor, labels: Tensor, weights: Tensor | None = None) -> T
         A scalar ≥ 0; 0 if no pixel is labelled.
     """
     tissues = maps.shape[1]
-    logits = F.interpolate(maps.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
+    lattice = Lattice.under(maps, (labels.shape[-2], labels.shape[-1]))
+    logits, labels = lattice.maps(maps), lattice.pixels(labels)
     known = (labels >= 0) & (labels < tissues)
     target = torch.where(known, labels, 0)
     losses = F.cross_entropy(logits, target, reduction="none")

@@ -26,7 +26,7 @@ class Method(nn.Module):
         extras: what a batch holds besides images and image labels: `mosaics`, or `masks`, the pixel labels of the
             training patches.
         from_features: whether its losses are made of `features` and not of images, so that its encoder may be frozen.
-        sees_images: whether they look at `batch["image"]` beside.
+        sees_glass: whether they ask where the patch shows glass; then that comes with the features, `batch["glass"]`.
         replaced: part of the patches of each batch, its end, in whose place there are mosaics; see `MixedDataset`.
 
     Attributes:
@@ -41,7 +41,7 @@ class Method(nn.Module):
     preset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     extras: ClassVar[frozenset[Literal["mosaics", "masks"]]] = frozenset()
     from_features: ClassVar[bool] = False
-    sees_images: ClassVar[bool] = False
+    sees_glass: ClassVar[bool] = False
     replaced: ClassVar[float] = 0.0
     network: EncodedNetwork
     balance: Tensor

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from histoproto.data.dataset import Sample
-from histoproto.inference.background import without_glass
-from histoproto.inference.fusion import fuse_scales
+from histoproto.inference.background import bright_pixels
 from histoproto.losses.pixel import pixel_loss, pseudo_mask
 from histoproto.methods.lpd import LPD
+from histoproto.model.lattice import Lattice
 from histoproto.model.network import ClassMaps, DecodedPrototypeNetwork
 
 
@@ -24,13 +24,13 @@ class LPDWithDecoder(LPD):
     """L = LPD's + λ · (classification loss of the decoder + pixel loss after the warm-up), λ = `loss.decoder`."""
 
     architecture = "prototypes+decoder"
-    sees_images = True
+    sees_glass = True
     network: DecodedPrototypeNetwork
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: those of LPD, decoder, total and, where there are mosaics, pixels."""
-        image, settings, weights = batch["image"], self.settings.loss, self.settings.inference.fusion_weights
-        patches = len(image) - _count_mosaics(batch)
+        settings, glass = self.settings.loss, batch["glass"] if "glass" in batch else bright_pixels(batch["image"])
+        patches = len(glass) - _count_mosaics(batch)
         real = Sample(**{name: value[:patches] for name, value in batch.items()})  # type: ignore[typeddict-item, index]
         features = self.features(batch)
         out = self.network.activations(features)
@@ -39,15 +39,17 @@ class LPDWithDecoder(LPD):
         total = losses.pop("total")
         decoded: ClassMaps = self.network.decoder(features)
         own = self.classification(decoded.logits[:patches], real["labels"])
+        lattice = Lattice.under(decoded.maps[0], (glass.shape[-2], glass.shape[-1]))
         with torch.no_grad():
-            fused = fuse_scales(shown.merged, (image.shape[-2], image.shape[-1]), weights, "raw")
+            fused = self.fused(shown.merged, lattice)
             masks = pseudo_mask(fused, real["labels"] * (progress >= settings.warmup))  # none during the warm-up
-        if patches < len(image):
+        if patches < len(glass):
             known = batch["known"][patches:]
-            losses["pixels"] = self.mosaic_loss([scale[patches:] for scale in out.merged], known, image[patches:])
+            losses["pixels"] = self.mosaic_loss([scale[patches:] for scale in out.merged], known, glass[patches:])
             total = total + settings.mosaic * losses["pixels"]
-            masks = torch.cat([masks, known])
-        own = own + pixel_loss(decoded.maps[0], without_glass(masks, image), self.balance[0].sqrt())
+            masks = torch.cat([masks, lattice.pixels(known)])
+        masks = masks.masked_fill(lattice.pixels(glass), -1)
+        own = own + pixel_loss(lattice.maps(decoded.maps[0]), masks, self.balance[0].sqrt())
         return {**losses, "decoder": own, "total": total + settings.decoder * own}
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from histoproto.config import Architecture, Settings
 from histoproto.data.dataset import Sample
 from histoproto.errors import SettingError
-from histoproto.inference.background import without_glass
 from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.classification import classification_loss
 from histoproto.losses.diversity import diversity_loss, pseudo_regions, published_diversity_loss
 from histoproto.losses.pixel import pixel_loss
 from histoproto.losses.similarity import contrastive_loss, feature_embeddings, image_embeddings, select_pairs
 from histoproto.methods.base import Method
+from histoproto.model.lattice import Lattice
 from histoproto.model.network import Activations, PrototypeNetwork
 from histoproto.model.teachers import Teacher
 
@@ -68,17 +68,22 @@ class LPD(Method):
                 total = total + settings.similarity * losses["similarity"]
         return losses | {"total": total}
 
-    def mosaic_loss(self, maps: Sequence[Tensor], known: Tensor, mosaics: Tensor) -> Tensor:
+    def mosaic_loss(self, maps: Sequence[Tensor], known: Tensor, glass: Tensor) -> Tensor:
         """Pixel loss of class activation maps, fused as for inference, on mosaics without their glass.
 
         Args:
             maps: class activation maps of scales 2, 3, 4.
             known: label maps of the mosaics, B×S×S.
-            mosaics: B×3×S×S.
+            glass: where they show it, B×S×S bool.
         """
-        size = (maps[0].shape[-2], maps[0].shape[-1])
-        fused = fuse_scales(maps, size, self.settings.inference.fusion_weights, "raw")
-        return pixel_loss(fused, without_glass(known, mosaics))
+        lattice = Lattice.under(maps[0], (known.shape[-2], known.shape[-1]))
+        return pixel_loss(self.fused(maps, lattice), lattice.pixels(known.masked_fill(glass, -1)))
+
+    def fused(self, maps: Sequence[Tensor], lattice: Lattice) -> Tensor:
+        """Class activation maps of scales 2, 3, 4 as one at pixels of the image, in the way of inference: B×C×H×W."""
+        found = [lattice.maps(scale) for scale in maps]
+        size = (found[0].shape[-2], found[0].shape[-1])
+        return fuse_scales(found, size, self.settings.inference.fusion_weights, "raw")
 
     def _diversity(self, out: Activations, labels: Tensor) -> Tensor:
         regions = pseudo_regions(out.merged[-1].detach(), labels)

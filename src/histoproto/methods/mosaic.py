@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from histoproto.data.dataset import Sample
-from histoproto.inference.background import without_glass
+from histoproto.inference.background import bright_pixels
 from histoproto.losses.pixel import pixel_loss
 from histoproto.methods.lpd import LPD
 from histoproto.methods.supervised import Supervised
@@ -25,7 +25,8 @@ class Mosaic(Supervised):
         """See `Method.losses`: pixels, classification and total."""
         count = len(batch["image"])
         out = self.network.class_maps(torch.cat([batch["image"], batch["mosaic"]]))
-        pixels = pixel_loss(out.maps[0][count:], without_glass(batch["mosaic_mask"], batch["mosaic"]))
+        known = batch["mosaic_mask"].masked_fill(bright_pixels(batch["mosaic"]), -1)
+        pixels = pixel_loss(out.maps[0][count:], known)
         classes = self.classification(out.logits[:count], batch["labels"])
         return {
             "classification": classes,
@@ -44,6 +45,6 @@ class LPDWithMosaics(LPD):
         """See `Method.losses`: those of LPD and pixels."""
         losses = super().losses(batch, progress)
         maps = self.network.class_maps(batch["mosaic"]).maps
-        pixels = self.mosaic_loss(maps, batch["mosaic_mask"], batch["mosaic"])
+        pixels = self.mosaic_loss(maps, batch["mosaic_mask"], bright_pixels(batch["mosaic"]))
         total = losses.pop("total") + self.settings.loss.mosaic * pixels
         return {**losses, "pixels": pixels, "total": total}

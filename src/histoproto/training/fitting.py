@@ -107,7 +107,7 @@ def fit(
     workers = _workers(settings)
     if training.tuning == "frozen":
         material = freeze(method, material, settings, trainer.strategy.root_device)
-        workers = workers if type(method).sees_images else 0  # a row of a file is read quicker than handed over
+        workers = 0  # a row of a file is read quicker than handed over
     elif method.cached_teacher is not None:
         path = folder / f"teacher-{begun.key}.npy"
         if trainer.is_global_zero:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from histoproto.config import Settings
 from histoproto.data.mosaic import MixedDataset
 from histoproto.errors import SettingError
 from histoproto.features.dataset import FeatureDataset
-from histoproto.features.filling import fill
+from histoproto.features.filling import Pixels, fill
 from histoproto.features.mosaics import MixedFeatures
 from histoproto.features.place import features_folder
 from histoproto.features.shelf import Shelf, describe
+from histoproto.inference.background import bright_pixels
 from histoproto.methods.base import Method
 from histoproto.methods.registry import method_class
 from histoproto.model.encoder import Encoder
@@ -57,7 +60,7 @@ def freeze(method: Method, material: Material, settings: Settings, device: torch
     method.network.encoder.requires_grad_(False)
     training, model = settings.training, settings.model
     shelf = _shelf(method.network.encoder, model.encoder, material.patch_size, device)
-    how = (shelf, training.views, type(method).sees_images)
+    how = (shelf, training.views, find_glass if type(method).sees_glass else None)
     mixed = material.training
     learnt = MixedFeatures(mixed, *how) if isinstance(mixed, MixedDataset) else FeatureDataset(mixed, *how)
     held = FeatureDataset(material.held_out, shelf, 1) if material.held_out else None
@@ -72,6 +75,11 @@ def freeze(method: Method, material: Material, settings: Settings, device: torch
     assert isinstance(method.network.neck, Neck)
     method.network.neck.standardise(*learnt.statistics())
     return replace(material, training=learnt, held_out=held)
+
+
+def find_glass(pixels: Pixels) -> NDArray[np.bool_]:
+    """`bright_pixels` of an image, S×S×3."""
+    return bright_pixels(torch.from_numpy(pixels).permute(2, 0, 1) / 255).numpy()
 
 
 def _shelf(encoder: Encoder, name: str, size: int, device: torch.device) -> Shelf:
