@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from dying import train_until_killed
 from histoproto.cli.app import app
 from histoproto.config import Settings, load_settings
+from histoproto.data.augment import dihedral
 from histoproto.data.dataset import Augmentation, PatchDataset
 from histoproto.data.images import write_mask
 from histoproto.data.layouts import open_data
@@ -21,6 +23,7 @@ from histoproto.data.masks import read_mask
 from histoproto.data.mosaic import MixedDataset
 from histoproto.documents.tables import read_table
 from histoproto.errors import SettingError
+from histoproto.features import views
 from histoproto.features.dataset import FeatureDataset
 from histoproto.features.filling import fill
 from histoproto.features.mosaics import MixedFeatures
@@ -111,16 +114,19 @@ def test_many_short_epochs_are_validated_twenty_times_at_most(data: Path, tmp_pa
     assert [row["step"] for row in rows if row["val_map"]] == [str(step) for step in range(3, 42, 3)]
 
 
-def test_a_mask_is_turned_as_its_view_is(data: Path, tmp_path: Path) -> None:
+def test_mask_and_glass_are_turned_as_their_view_is(data: Path, tmp_path: Path) -> None:
     method = build_method(settings_of("cam"), torch.tensor([0.5, 0.5]))
     plain = PatchDataset(open_data(data).train, 64, Augmentation(0.0, 0))
     plain.read_label_map = lambda patch: np.asarray(Image.open(patch.image))[..., 0]
     shelf = Shelf(tmp_path, describe(method.network.encoder, "lite0", 64))
-    kept = FeatureDataset(plain, shelf, 4, with_images=True)
+    kept = FeatureDataset(plain, shelf, 4, red_is_bright)
     fill(shelf, method.network.encoder, kept.pixels, kept.digests, kept.count)
     for epoch in range(6):
         sample = kept[epoch, 5]
-        assert torch.equal(sample["mask"], (sample["image"][0] * 255).round().long())
+        assert torch.equal(sample["glass"], sample["mask"] > 100)
+        view = int(np.random.default_rng((0, epoch, 5)).integers(4))
+        turned = dihedral(plain.plain()[5]["image"], views.turn(kept.digests[5], view))
+        assert torch.equal(sample["mask"], (turned[0] * 255).round().long())
 
 
 @pytest.mark.parametrize("method", ["lpd", "lpd+decoder", "lpd+decoder+mosaic", "cam", "supervised", "pbip"])
@@ -134,13 +140,17 @@ def test_every_method_that_can_be_frozen_is(data: Path, tmp_path: Path, method: 
     assert any(adapter.weight.abs().sum() > 0 for adapter in network.neck.adapters)
 
 
+def red_is_bright(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return pixels[..., 0] > 100
+
+
 def test_mosaics_are_a_set_that_all_seeds_share(data: Path, tmp_path: Path) -> None:
     """Their features are those of an image whose pixels are as `known` says: red and green patches put together."""
     method = build_method(settings_of("lpd+decoder+mosaic"), torch.tensor([0.5, 0.5]))
     shelf = Shelf(tmp_path, describe(method.network.encoder, "lite0", 64))
     one, other = (
         MixedFeatures(MixedDataset(PatchDataset(open_data(data).train, 64, Augmentation(0.1, seed)), ("r", "g")), *how)
-        for seed, how in ((0, (shelf, 2, True)), (1, (shelf, 2, True)))
+        for seed, how in ((0, (shelf, 2, red_is_bright)), (1, (shelf, 2, red_is_bright)))
     )
     assert one.mosaic_digests == other.mosaic_digests
     for part in (one, other):
@@ -149,9 +159,12 @@ def test_mosaics_are_a_set_that_all_seeds_share(data: Path, tmp_path: Path) -> N
     sample, patch = one[3, len(one) + 2], one[3, 2]
     assert (patch["known"] == -1).all()
     assert sample["labels"].sum() == 0
-    red, green, _ = sample["image"]
+    number = int(np.random.default_rng((3, len(one) + 2)).integers(len(one.mosaics)))
+    image = torch.from_numpy(one.mosaic_pixels(number)).permute(2, 0, 1).float() / 255
+    red, green, _ = image
+    assert torch.equal(sample["glass"], red * 255 > 100)
     assert ((red < green) == (sample["known"] == 0)).float().mean() > 0.9
-    expected = method.network.encoder.eval()(sample["image"][None])
+    expected = method.network.encoder.eval()(image[None])
     for found, scale in zip(sample["features"], expected, strict=True):
         torch.testing.assert_close(found.float(), scale[0].detach(), atol=2e-2, rtol=1e-2)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from histoproto.data.dataset import fit_to_size, mirror_to_square
+from histoproto.data.dataset import fit_label_map, fit_to_size, mirror_to_square
 from histoproto.data.images import write_image
 from histoproto.data.layouts import Patch
 from histoproto.errors import DataError
@@ -46,3 +46,5 @@ def test_nothing_is_squashed() -> None:
     assert np.array_equal(square[2], image[0])
     assert np.array_equal(fit_to_size(image, 10), square)
     assert np.array_equal(mirror_to_square(image[..., 0]), square[..., 0])
+    assert np.array_equal(fit_label_map(image[..., 0], 10), square[..., 0])  # a mask with its patch
+    assert set(fit_label_map(image[..., 0], 5).flatten()) <= set(image[..., 0].flatten())  # no label is invented
