@@ -19,6 +19,7 @@ from fakes import TISSUES, ColourNetwork, card_of, colour_card, tiny_run
 from histoproto.config import InferenceSettings, ModelSettings
 from histoproto.errors import DocumentError, HistoProtoError, WeightsError
 from histoproto.inference.segmenter import Segmenter
+from histoproto.model.encoders import build_encoder
 from histoproto.model.network import ClassMaps, PrototypeNetwork
 from histoproto.model.saving import load_card, load_model, save_model
 
@@ -138,3 +139,19 @@ def test_a_model_is_loaded_without_the_compiler_of_torch(tmp_path: Path) -> None
     code += "load_model(Path(sys.argv[1])); print('sympy' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mit_b0", "test_efficientnet"])
+def test_a_model_needs_no_more_the_file_that_its_encoder_began_with(tmp_path: Path, name: str) -> None:
+    encoder = build_encoder(name, None)
+    inner = encoder.state_dict() if name == "mit_b0" else encoder.body.state_dict()
+    file = tmp_path / "weights.safetensors"
+    save_file({key.removeprefix("body."): value.contiguous() for key, value in inner.items()}, file)
+    settings = ModelSettings(encoder=f"{name}@{file}", weights="imagenet", prototypes=2, dimension=8)
+    network = PrototypeNetwork(settings, len(TISSUES))
+    save_model(tmp_path, network, colour_card().model_copy(update={"model": settings}), with_encoder=True)
+    file.unlink()
+    loaded, card = load_model(tmp_path)
+    assert card.model.encoder == f"{name}@{file}"  # what it was, and not what it needs
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[key])

@@ -172,7 +172,7 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
     card = load_card(folder)
     elsewhere = card.encoder_weights
     weights = elsewhere.find(folder) if elsewhere else None
-    built = card.model.model_copy(update={"weights": weights and str(weights), "blueprint": _blueprint_of(card)})
+    built = _built_alone(card).model_copy(update={"weights": weights and str(weights)})
     refuse_misfit(built, len(card.tissues), folder / WEIGHTS_FILE, weights)
     network = build_network(built, len(card.tissues))
     state = read_state_dict(folder / WEIGHTS_FILE)
@@ -193,10 +193,15 @@ def _learnt(network: Network) -> set[str]:
     return {name for name, _ in network.named_parameters()}
 
 
-def _blueprint_of(card: ModelCard) -> dict[str, Any] | None:
-    """How the encoder of a card is built; those of earlier versions named timm's models with `features_only`."""
-    name = card.model.encoder
-    by_name = name.startswith("mit_b") or name == OFFLINE_ENCODER or name in plugins.offered("encoder")
-    if card.model.blueprint is not None or by_name:
-        return card.model.blueprint
-    return Blueprint(library="timm", architecture=name, maps="stages").model_dump(mode="json")
+def _built_alone(card: ModelCard) -> ModelSettings:
+    """How the network of a card is built from what the run holds: of `NAME@FILE` the file was needed for training.
+
+    Cards of earlier versions named timm's models with `features_only`.
+    """
+    if card.model.blueprint is not None:
+        return card.model
+    name = card.model.encoder if ":" in card.model.encoder else card.model.encoder.partition("@")[0]
+    if name.startswith("mit_b") or name == OFFLINE_ENCODER or name in plugins.offered("encoder"):
+        return card.model.model_copy(update={"encoder": name})
+    blueprint = Blueprint(library="timm", architecture=name, maps="stages").model_dump(mode="json")
+    return card.model.model_copy(update={"blueprint": blueprint})
