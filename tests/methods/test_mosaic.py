@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.data import default_collate
 
 from histoproto.data.dataset import Augmentation, PatchDataset, ResumableLoader, StepSampler
 from histoproto.data.layouts import open_data
 from histoproto.data.mosaic import MixedDataset, MosaicDataset
 from histoproto.errors import DataError
+from histoproto.inference.fusion import fuse_scales
 from histoproto.losses.pixel import pixel_loss
+from histoproto.methods.lpd import LPD
 from histoproto.methods.registry import build_method
 from tiny import settings_of
 
@@ -80,6 +83,24 @@ def test_mosaics_in_place_teach_pixels_alone(data: Path) -> None:
     decoded = method.network.decoder(method.network.encoder(mixed["image"]))
     known = pixel_loss(decoded.maps[0], mixed["known"], method.balance[0].sqrt())
     torch.testing.assert_close(early["decoder"], method.classification(decoded.logits[:3], patches["labels"]) + known)
+
+
+def test_lpd_learns_pixels_of_mosaics_in_place(data: Path) -> None:
+    torch.manual_seed(0)
+    method = build_method(
+        settings_of("lpd+mosaic", "loss.similarity=0", "loss.mosaic=2"), torch.tensor([0.5, 0.5])
+    ).eval()
+    dataset = MixedDataset(PatchDataset(open_data(data).train, 32, Augmentation(0.0)), ("red", "green"))
+    mixed = default_collate([dataset[(0, index)] for index in (0, 1, 2, 24, 25)])
+    found = method.losses(mixed, progress=0.9)
+    alone = LPD.losses(method, {name: value[:3] for name, value in mixed.items()}, progress=0.9)
+    maps = method.network.class_maps(mixed["image"][3:]).maps
+    fused = fuse_scales(maps, (32, 32), method.settings.inference.fusion_weights, "raw")
+    assert maps[0].shape[-1] == 4  # so that of each cell of eight pixels every fourth is taken
+    known = mixed["known"][3:].masked_fill(mixed["image"][3:].amin(dim=1) >= 205 / 255, -1)
+    expected = F.cross_entropy(fused[..., 2::4, 2::4], known[..., 2::4, 2::4], ignore_index=-1)
+    torch.testing.assert_close(found["pixels"], expected)
+    torch.testing.assert_close(found["total"], alone["total"] + 2 * expected)
 
 
 def test_mosaics_need_two_tissues_alone(data: Path) -> None:

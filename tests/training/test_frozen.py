@@ -129,7 +129,9 @@ def test_mask_and_glass_are_turned_as_their_view_is(data: Path, tmp_path: Path) 
         assert torch.equal(sample["mask"], (turned[0] * 255).round().long())
 
 
-@pytest.mark.parametrize("method", ["lpd", "lpd+decoder", "lpd+decoder+mosaic", "cam", "supervised", "pbip"])
+@pytest.mark.parametrize(
+    "method", ["lpd", "lpd+mosaic", "lpd+decoder", "lpd+decoder+mosaic", "cam", "supervised", "pbip"]
+)
 def test_every_method_that_can_be_frozen_is(data: Path, tmp_path: Path, method: str) -> None:
     run = train(data, tmp_path / "run", settings_of(method))
     before = build_method(settings_of(method), torch.tensor([0.5, 0.5])).network.encoder.state_dict()
@@ -215,9 +217,7 @@ def test_head_first_goes_on_from_the_head_and_resumes_exactly(data: Path, tmp_pa
         assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
-@pytest.mark.parametrize(
-    ("method", "more"), [("mosaic", ()), ("lpd+mosaic", ()), ("lpd", ("loss.refiner=image", "loss.similarity=0.1"))]
-)
+@pytest.mark.parametrize(("method", "more"), [("mosaic", ()), ("lpd", ("loss.refiner=image", "loss.similarity=0.1"))])
 def test_what_needs_new_images_is_refused(data: Path, tmp_path: Path, method: str, more: tuple[str, ...]) -> None:
     with pytest.raises(SettingError, match="tuning=full"):
         train(data, tmp_path / "run", settings_of(method, *more))

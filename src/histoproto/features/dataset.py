@@ -18,6 +18,9 @@ from histoproto.features import views
 from histoproto.features.filling import Pixels
 from histoproto.features.shelf import Shelf
 
+MOST_LABEL_MAPS = 4096
+"""In memory, 64 MiB of them at 128 px: opening one in every step takes a fifth of a training on masks."""
+
 FindGlass = Callable[[Pixels], NDArray[np.bool_]]
 MOST_PATCHES = 500
 """Patches that statistics are made of; more would not change three digits."""
@@ -47,6 +50,7 @@ class FeatureDataset(PatchDataset):
         self.count = count if plain.augmentation else 1
         self.jitter = plain.augmentation.jitter if plain.augmentation else 0.0
         self.teacher: Shelf | None = None
+        self._label_maps: dict[int, NDArray[np.uint8]] = {}
         self.digests: list[bytes] = []
         self.glass: list[NDArray[np.uint8]] = []
         for index in range(len(self.patches)):
@@ -77,9 +81,17 @@ class FeatureDataset(PatchDataset):
         if self.teacher is not None:
             sample["teacher"] = dihedral(self.teacher.read(image)[-1].float(), code)
         if self.read_label_map is not None:
-            labels = fit_label_map(self.read_label_map(patch), self.size)
-            sample["mask"] = dihedral(torch.from_numpy(labels.astype(np.int64)), code)
+            sample["mask"] = dihedral(torch.from_numpy(self._label_map(index).astype(np.int64)), code)
         return sample
+
+    def _label_map(self, index: int) -> NDArray[np.uint8]:
+        found = self._label_maps.get(index)
+        if found is None:
+            assert self.read_label_map is not None
+            found = fit_label_map(self.read_label_map(self.patches[index]), self.size)
+            if len(self._label_maps) < MOST_LABEL_MAPS:
+                self._label_maps[index] = found
+        return found
 
     def glass_of(self, index: int) -> Tensor:
         """Where an image shows glass, S×S bool."""

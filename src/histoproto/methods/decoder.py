@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from histoproto.data.dataset import Sample
-from histoproto.inference.background import bright_pixels
 from histoproto.losses.pixel import pixel_loss, pseudo_mask
 from histoproto.methods.lpd import LPD
+from histoproto.methods.mosaic import count_patches, first, glass_of
 from histoproto.model.lattice import Lattice
 from histoproto.model.network import ClassMaps, DecodedPrototypeNetwork
 
@@ -29,9 +29,8 @@ class LPDWithDecoder(LPD):
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: those of LPD, decoder, total and, where there are mosaics, pixels."""
-        settings, glass = self.settings.loss, batch["glass"] if "glass" in batch else bright_pixels(batch["image"])
-        patches = len(glass) - _count_mosaics(batch)
-        real = Sample(**{name: value[:patches] for name, value in batch.items()})  # type: ignore[typeddict-item, index]
+        settings, glass, patches = self.settings.loss, glass_of(batch), count_patches(batch)
+        real = first(batch, patches)
         features = self.features(batch)
         out = self.network.activations(features)
         shown = out.first(patches)
@@ -60,8 +59,3 @@ class LPDWithDecoderAndMosaics(LPDWithDecoder):
     """
 
     replaced = 1 / 3
-
-
-def _count_mosaics(batch: Sample) -> int:
-    """Mosaics are at the end of a batch, and known."""
-    return int((batch["known"].flatten(1).amax(dim=1) >= 0).sum()) if "known" in batch else 0

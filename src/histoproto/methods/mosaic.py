@@ -36,15 +36,35 @@ class Mosaic(Supervised):
 
 
 class LPDWithMosaics(LPD):
-    """LPD, whose fused class activation maps must also be right at each pixel of a mosaic."""
+    """LPD on batches of which a third are mosaics, at whose pixels its fused class activation maps must be right.
 
-    extras = frozenset({"mosaics"})
-    from_features = False
+    Mosaics take the place of patches, so a step costs no more; the losses of LPD see the patches alone.
+    """
+
+    replaced = 1 / 3
+    sees_glass = True
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: those of LPD and pixels."""
-        losses = super().losses(batch, progress)
-        maps = self.network.class_maps(batch["mosaic"]).maps
-        pixels = self.mosaic_loss(maps, batch["mosaic_mask"], bright_pixels(batch["mosaic"]))
-        total = losses.pop("total") + self.settings.loss.mosaic * pixels
-        return {**losses, "pixels": pixels, "total": total}
+        out = self.network.activations(self.features(batch))
+        patches = count_patches(batch)
+        losses = self.losses_of(out.first(patches), first(batch, patches), progress)
+        known, glass = batch["known"][patches:], glass_of(batch)[patches:]
+        losses["pixels"] = self.mosaic_loss([scale[patches:] for scale in out.merged], known, glass)
+        return losses | {"total": losses["total"] + self.settings.loss.mosaic * losses["pixels"]}
+
+
+def count_patches(batch: Sample) -> int:
+    """How many images of a batch are patches: they come first, and mosaics, which are known, after them."""
+    return int((batch["known"].flatten(1).amax(dim=1) < 0).sum()) if "known" in batch else len(batch["labels"])
+
+
+def first(batch: Sample, count: int) -> Sample:
+    """The first images of a batch."""
+    parts = {name: value[:count] for name, value in batch.items() if name != "features"}  # type: ignore[index]
+    return Sample(**parts)  # type: ignore[typeddict-item, no-any-return]
+
+
+def glass_of(batch: Sample) -> Tensor:
+    """Where the images of a batch show glass, B×S×S bool; see `Method.sees_glass`."""
+    return batch["glass"] if "glass" in batch else bright_pixels(batch["image"])
