@@ -119,7 +119,7 @@ class TrainingSettings(_Group):
     tuning: Tuning = "full"
     """`full`: the encoder learns with the head. `frozen`: the head alone, on features that are computed once and kept
     (`histoproto features`). `head-first`: as `frozen`, then both at a low rate."""
-    views: Count = 4
+    views: Count = 2
     """Augmented views of each patch that features are kept of, with a frozen encoder; the first is the patch itself."""
     epochs: Count | None = None
     """Times that every patch is seen; None: 6, or with few patches as many as it takes for about 350 steps (200

@@ -34,6 +34,7 @@ BATCH = 32
 BOOTSTRAP = 500
 SETTINGS = (
     "training.tuning=frozen",
+    "training.views=4",
     "training.batch_size=16",
     "training.learning_rate=0.003",
     "training.prototype_learning_rate=0.003",
