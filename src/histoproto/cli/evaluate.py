@@ -161,9 +161,8 @@ def _evaluate_maps(
         for note in result["data"]["notes"] if protocol is protocols[0] else ():
             typer.echo(f"note: {note}", err=True)
         names = list(result["pooled"]["tissues"])
-        table = Table(
-            title=f"{protocol.name}: maps of {escape(str(data))}, {result['data']['slides']} slides, scores in %"
-        )
+        slides = counted(result["data"]["slides"], "slide")
+        table = Table(title=f"{protocol.name}: maps of {escape(str(data))}, {slides}, scores in %")
         table.add_column("slide")
         for column in ("pixels", *(f"{name} IoU" for name in names), "mIoU", f"boundary IoU at {distance:g} µm"):
             table.add_column(column, justify="right")
@@ -188,7 +187,7 @@ def score_table(name: str, result: dict[str, Any]) -> Table:
     title = (
         f"{name}: {how['labels']} labels, background {how['background']} (found by {how['find_background']}), "
         f"{counted(how['views'], 'view')}, {refined}, {how['fusion']} fusion\n"
-        f"{data['patches']} {data['split']} patches of {data['folder']}, scores in %"
+        f"{counted(data['patches'], data['split'] + ' patch', 'es')} of {data['folder']}, scores in %"
     )
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("tissue")

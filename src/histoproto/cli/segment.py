@@ -237,8 +237,9 @@ def _rehearse(
     minutes = windows * seconds_per_window(segmenter, options) / 60
     counts = {state: sum(one.state == state for one in found) for state in ("to do", "finished", "failed")}
     typer.echo(
-        f"{counts['to do']} slides to do, {counts['finished']} finished before, {counts['failed']} would fail, "
-        f"{left_out.count} left out; {windows:,} windows, at least {needed / 1e9:.2f} GB, about {minutes:.1f} minutes "
+        f"{counted(counts['to do'], 'slide')} to do, {counts['finished']} finished before, "
+        f"{counts['failed']} would fail, {left_out.count} left out; {windows:,} windows, at least "
+        f"{needed / 1e9:.2f} GB, about {minutes:.1f} minutes "
         f"in the network of one process here{f' (of {workers})' if workers else ''}; nothing was written"
     )
     for note in left_out.notes:

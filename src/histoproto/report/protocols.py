@@ -12,6 +12,7 @@ import numpy as np
 from histoproto.errors import DocumentError
 from histoproto.evaluation.protocols import METRICS_FILE, PROTOCOLS, PURPOSES, load_metrics
 from histoproto.tissue import TissueSet
+from histoproto.words import counted
 
 MEANS = {"fwiou": "FwIoU", "pixel_accuracy": "pixel accuracy", "mislabelled": "given to a tissue not in the patch"}
 CLASSIFIER = {"mean_average_precision": "mAP", "mean_f1": "F1"}
@@ -83,7 +84,7 @@ def _read(metrics: dict[str, dict[str, Any]], tissues: TissueSet) -> Iterator[Pr
                 name=name,
                 meaning=meaning(result["protocol"]),
                 purpose=PURPOSES.get(name, ""),
-                patches=f"{data['patches']} {split} patches",
+                patches=counted(data["patches"], f"{split} patch", "es"),
                 rows=tuple(
                     TissueScores(tissue.name, tissue.colour, *(found[key] for key in ("iou", "dice", "boundary_iou")))
                     for tissue in tissues.tissues
