@@ -85,7 +85,7 @@ def test_mosaics_in_place_teach_pixels_alone(data: Path) -> None:
     torch.testing.assert_close(early["decoder"], method.classification(decoded.logits[:3], patches["labels"]) + known)
 
 
-def test_lpd_learns_pixels_of_mosaics_in_place(data: Path) -> None:
+def test_lpd_learns_pixels_of_mosaics_in_place_and_beside(data: Path) -> None:
     torch.manual_seed(0)
     method = build_method(
         settings_of("lpd+mosaic", "loss.similarity=0", "loss.mosaic=2"), torch.tensor([0.5, 0.5])
@@ -93,7 +93,8 @@ def test_lpd_learns_pixels_of_mosaics_in_place(data: Path) -> None:
     dataset = MixedDataset(PatchDataset(open_data(data).train, 32, Augmentation(0.0)), ("red", "green"))
     mixed = default_collate([dataset[(0, index)] for index in (0, 1, 2, 24, 25)])
     found = method.losses(mixed, progress=0.9)
-    alone = LPD.losses(method, {name: value[:3] for name, value in mixed.items()}, progress=0.9)
+    patches = {name: value[:3] for name, value in mixed.items()}
+    alone = LPD.losses(method, patches, progress=0.9)
     maps = method.network.class_maps(mixed["image"][3:]).maps
     fused = fuse_scales(maps, (32, 32), method.settings.inference.fusion_weights, "raw")
     assert maps[0].shape[-1] == 4  # so that of each cell of eight pixels every fourth is taken
@@ -101,6 +102,8 @@ def test_lpd_learns_pixels_of_mosaics_in_place(data: Path) -> None:
     expected = F.cross_entropy(fused[..., 2::4, 2::4], known[..., 2::4, 2::4], ignore_index=-1)
     torch.testing.assert_close(found["pixels"], expected)
     torch.testing.assert_close(found["total"], alone["total"] + 2 * expected)
+    beside = {**patches, "mosaic": mixed["image"][3:], "mosaic_mask": mixed["known"][3:]}
+    torch.testing.assert_close(method.losses(beside, progress=0.9), found)
 
 
 def test_mosaics_need_two_tissues_alone(data: Path) -> None:

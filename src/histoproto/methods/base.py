@@ -57,6 +57,11 @@ class Method(nn.Module):
         self.register_buffer("balance", balance, persistent=False)
         self.cached_teacher: Teacher | None = None
 
+    @classmethod
+    def replaces(cls, settings: Settings) -> float:
+        """`replaced` with these settings."""
+        return cls.replaced
+
     def prepare(self, training: PatchDataset) -> None:
         """Whatever must be known of the training patches before the first step; the same each time it is called."""
 

@@ -5,9 +5,12 @@ Alone they train a segmentation network; added to LPD, both kinds of evidence tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from histoproto.config import Settings
 from histoproto.data.dataset import Sample
 from histoproto.inference.background import bright_pixels
 from histoproto.losses.pixel import pixel_loss
@@ -36,21 +39,32 @@ class Mosaic(Supervised):
 
 
 class LPDWithMosaics(LPD):
-    """LPD on batches of which a third are mosaics, at whose pixels its fused class activation maps must be right.
+    """LPD, whose fused class activation maps must also be right at each pixel of a mosaic.
 
-    Mosaics take the place of patches, so a step costs no more; the losses of LPD see the patches alone.
+    New mosaics come beside the patches. Of a frozen encoder there are features of a fixed set alone, which take the
+    place of a third of the patches, as in `LPDWithDecoderAndMosaics`.
     """
 
-    replaced = 1 / 3
+    extras = frozenset({"mosaics"})
     sees_glass = True
+
+    @classmethod
+    def replaces(cls, settings: Settings) -> float:
+        """See `Method.replaces`."""
+        return 1 / 3 if settings.training.tuning == "frozen" else 0.0
 
     def losses(self, batch: Sample, progress: float) -> dict[str, Tensor]:
         """See `Method.losses`: those of LPD and pixels."""
-        out = self.network.activations(self.features(batch))
-        patches = count_patches(batch)
-        losses = self.losses_of(out.first(patches), first(batch, patches), progress)
-        known, glass = batch["known"][patches:], glass_of(batch)[patches:]
-        losses["pixels"] = self.mosaic_loss([scale[patches:] for scale in out.merged], known, glass)
+        if "mosaic" in batch:
+            losses = super().losses(batch, progress)
+            maps: Sequence[Tensor] = self.network.class_maps(batch["mosaic"]).maps
+            known, glass = batch["mosaic_mask"], bright_pixels(batch["mosaic"])
+        else:
+            out, patches = self.network.activations(self.features(batch)), count_patches(batch)
+            losses = self.losses_of(out.first(patches), first(batch, patches), progress)
+            maps = [scale[patches:] for scale in out.merged]
+            known, glass = batch["known"][patches:], glass_of(batch)[patches:]
+        losses["pixels"] = self.mosaic_loss(maps, known, glass)
         return losses | {"total": losses["total"] + self.settings.loss.mosaic * losses["pixels"]}
 
 

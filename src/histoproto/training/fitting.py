@@ -57,10 +57,11 @@ def fit(
     _quieten_lightning()
 
     epochs = count_epochs(training, len(material.training))
+    mosaics = type(method).replaces(settings)
 
     def sampler_of(rank: int, world: int) -> StepSampler:
         patches = len(material.training)
-        return StepSampler(patches, training.batch_size, epochs, settings.seed, rank, world, method.replaced)
+        return StepSampler(patches, training.batch_size, epochs, settings.seed, rank, world, mosaics)
 
     plan = sampler_of(0, 1)
     callbacks: list[lightning.Callback] = [WeightAveraging()]

@@ -123,7 +123,7 @@ def _on_remainder(training: list[Patch], settings: Settings, tissues: TissueSet)
 def _with_extras(plain: PatchDataset, settings: Settings, tissues: TissueSet) -> PatchDataset:
     """The training patches with whatever else the method learns from."""
     method = method_class(settings)
-    if method.replaced:
+    if method.replaces(settings):
         return MixedDataset(plain, tissues.names)
     if "masks" in method.extras and not settings.training.second_stage:
         missing = [patch.image.name for patch in plain.patches if patch.mask is None]
