@@ -36,7 +36,7 @@ class Lattice(NamedTuple):
     size: tuple[int, int]
     """H and W of the image."""
     step: int
-    """Every how manieth pixel, in both directions."""
+    """From one of its pixels to the next, in both directions."""
 
     @classmethod
     def under(cls, maps: Tensor, size: tuple[int, int]) -> Lattice:
