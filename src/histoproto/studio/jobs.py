@@ -29,6 +29,7 @@ _WATCH = """
 import signal
 stops = []
 signal.signal(signal.SIGINT, lambda *_: stops.append(1))  # for the command, which begins with the usual answer
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 import subprocess, sys
 code, *command = sys.argv[1:]
 child = subprocess.Popen(command)
@@ -98,14 +99,20 @@ class Jobs:
     def _begin(self, file: Path, arguments: Sequence[str]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "histoproto", *arguments]
-        with file.with_suffix(".log").open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-c", _WATCH, str(file.with_suffix(".code")), *command],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        # A stop must wait until the watcher has its answer to it: where the server ignores Ctrl-C, as what a script
+        # starts in the background does, it would be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with file.with_suffix(".log").open("wb") as log:
+                child = subprocess.Popen(
+                    [sys.executable, "-c", _WATCH, str(file.with_suffix(".code")), *command],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._children.append(child)
         with replace_atomically(file) as temporary:
             content = {"arguments": list(arguments), "process": child.pid, "started": time.time()}
