@@ -46,18 +46,19 @@ class FeatureDataset(PatchDataset):
     def __init__(self, plain: PatchDataset, shelf: Shelf, count: int, find_glass: FindGlass | None = None):
         super().__init__(plain.patches, plain.size, plain.augmentation)
         self.read_label_map = plain.read_label_map
-        self.shelf, self.find_glass = shelf, find_glass
+        self.shelf = shelf
         self.count = count if plain.augmentation else 1
         self.jitter = plain.augmentation.jitter if plain.augmentation else 0.0
         self.teacher: Shelf | None = None
         self._label_maps: dict[int, NDArray[np.uint8]] = {}
-        self.digests: list[bytes] = []
         self.glass: list[NDArray[np.uint8]] = []
-        for index in range(len(self.patches)):
-            pixels = self.pixels(index)
-            self.digests.append(views.digest(pixels))
-            if find_glass is not None:
-                self.glass.append(np.packbits(find_glass(pixels)))
+        self.digests = [self._look_at(self.pixels(index), find_glass) for index in range(len(self.patches))]
+
+    def _look_at(self, pixels: Pixels, find_glass: FindGlass | None) -> bytes:
+        """The digest of one more image, whose glass is kept if it is asked for."""
+        if find_glass is not None:
+            self.glass.append(np.packbits(find_glass(pixels)))
+        return views.digest(pixels)
 
     def pixels(self, index: int) -> Pixels:
         """A patch as it is, S×S×3."""

@@ -9,7 +9,6 @@ import torch
 
 from histoproto.data.dataset import Sample
 from histoproto.data.mosaic import MixedDataset
-from histoproto.features import views
 from histoproto.features.dataset import FeatureDataset, FindGlass
 from histoproto.features.filling import Pixels
 from histoproto.features.shelf import Shelf
@@ -37,9 +36,7 @@ class MixedFeatures(FeatureDataset):
             image, known = drawing.draw(0, index)
             pixels = (image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             self.mosaics.append((pixels, known.byte().numpy()))
-            if find_glass is not None:
-                self.glass.append(np.packbits(find_glass(pixels)))
-        self.mosaic_digests = [views.digest(pixels) for pixels, _ in self.mosaics]
+        self.mosaic_digests = [self._look_at(pixels, find_glass) for pixels, _ in self.mosaics]
 
     def mosaic_pixels(self, index: int) -> Pixels:
         """A mosaic of the set, S×S×3."""

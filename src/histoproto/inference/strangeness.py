@@ -18,7 +18,7 @@ from torch import Tensor
 
 from histoproto.errors import WeightsError
 from histoproto.files import replace_atomically
-from histoproto.inference.background import GLASS_BRIGHTNESS
+from histoproto.inference.background import bright_pixels
 from histoproto.model.origin import sha256_of
 from histoproto.model.saving import FAMILIAR_FILE, Familiar
 from histoproto.model.weights import read_state_dict
@@ -75,7 +75,7 @@ def look_of(images: Tensor) -> Tensor:
     amount of tissue leave as it is. Every second pixel and every fourth row are looked at.
     """
     few = images[:, :, ::2, ::2]
-    tissue = (few.amin(dim=1, keepdim=True) < GLASS_BRIGHTNESS / 255).float()
+    tissue = (~bright_pixels(few))[:, None].float()
     density = -few.clamp(min=1 / 255).log()
     stain = (density * tissue).sum(dim=(2, 3)) / tissue.sum(dim=(2, 3)).clamp(min=1)
     grey = images[:, :, ::4].mean(dim=1)
@@ -89,7 +89,7 @@ def look_of(images: Tensor) -> Tensor:
 
 def tissue_shares(images: Tensor) -> Tensor:
     """Share of each image, B×3×H×W in [0, 1], that is no glass; roughly, B."""
-    return (images[:, :, ::2, ::2].amin(dim=1) < GLASS_BRIGHTNESS / 255).float().mean(dim=(1, 2))
+    return (~bright_pixels(images[:, :, ::2, ::2])).float().mean(dim=(1, 2))
 
 
 class Strangeness:

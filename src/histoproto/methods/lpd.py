@@ -77,7 +77,7 @@ class LPD(Method):
             glass: where they show it, B×S×S bool.
         """
         lattice = Lattice.under(maps[0], (known.shape[-2], known.shape[-1]))
-        return pixel_loss(self.fused(maps, lattice), lattice.pixels(known.masked_fill(glass, -1)))
+        return pixel_loss(self.fused(maps, lattice), lattice.pixels(known).masked_fill(lattice.pixels(glass), -1))
 
     def fused(self, maps: Sequence[Tensor], lattice: Lattice) -> Tensor:
         """Class activation maps of scales 2, 3, 4 as one at pixels of the image, in the way of inference: B×C×H×W."""

@@ -130,8 +130,9 @@ class History(lightning.Callback):
         self._write(trainer)
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """What led to it is there to look at."""
-        self._write(trainer)
+        """What led to it is there to look at; before the first row, the table of an earlier try is left alone."""
+        if self.rows:
+            self._write(trainer)
 
     def _add(self, trainer: Any, values: dict[str, float]) -> None:
         step = trainer.global_step
