@@ -1,6 +1,7 @@
 """The claims with power: cross-validation with a frozen encoder on the lung and colon sets, pooled.
 
     python benchmarks/folds.py --luad LUAD --glas GLAS --out DIR [--methods …] [--row …] [--seeds 10] [--folds 5]
+        [--set KEY=VALUE]
 
 LUAD holds the region folders `pool` and `eval` and classes.yaml, GLAS `img`, `mask` and `groups.csv` (see
 docs/results.md). Whatever is cut, trained or scored already is left as it is, so that this can be stopped at any time
@@ -101,11 +102,13 @@ def main() -> None:
     parser.add_argument("--row", action="append", help="in place of the rows beside --methods; may be repeated")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for all rows; may be repeated")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     data = cut_data(arguments)
     methods = [name for name in arguments.methods.split(",") if name]
-    rows = make_rows(methods, ROWS if arguments.row is None else arguments.row, settings=["training.tuning=frozen"])
+    shared = ["training.tuning=frozen", *arguments.set]
+    rows = make_rows(methods, ROWS if arguments.row is None else arguments.row, settings=shared)
     for seeds in range(1, arguments.seeds + 1):
         for name, folder in data.items():
             out = arguments.out / name
